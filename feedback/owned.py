@@ -1,0 +1,68 @@
+"""Looking up as a user: what is not theirs or was deleted is not found, whatever the role."""
+
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from feedback.errors import NotFound
+from feedback.ids import plausible
+from feedback.tables import WITHDRAWAL, Completion, Conversation, Feedback, Turn, User
+
+Found = TypeVar("Found")
+
+
+def own_conversation(session: Session, user: User, id: object) -> Conversation:
+    """The user's conversation; raises NotFound."""
+    found = session.scalar(
+        select(Conversation).where(
+            Conversation.id == plausible(id),
+            Conversation.user_id == user.id,
+            Conversation.deleted_at.is_(None),
+        )
+    )
+    return _found(found, "conversation", id)
+
+
+def own_turn(session: Session, user: User, id: object) -> Turn:
+    """A turn of one of the user's conversations; raises NotFound."""
+    query = select(Turn).join(Conversation, Conversation.id == Turn.conversation_id)
+    found = session.scalar(
+        query.where(
+            Turn.id == plausible(id),
+            Conversation.user_id == user.id,
+            Conversation.deleted_at.is_(None),
+        )
+    )
+    return _found(found, "turn", id)
+
+
+def own_completion(session: Session, user: User, id: object) -> tuple[Completion, Turn]:
+    """A completion in one of the user's conversations, with its turn; raises NotFound."""
+    query = select(Completion, Turn).join(Turn, Turn.id == Completion.turn_id)
+    query = query.join(Conversation, Conversation.id == Turn.conversation_id)
+    row = session.execute(
+        query.where(
+            Completion.id == plausible(id),
+            Conversation.user_id == user.id,
+            Conversation.deleted_at.is_(None),
+        )
+    ).first()
+    found = _found(row, "completion", id)
+    return found[0], found[1]
+
+
+def own_feedback(session: Session, user: User, id: object) -> Feedback:
+    """A row of feedback that the user gave (withdrawals do not count as one); raises NotFound."""
+    found = session.scalar(
+        select(Feedback).where(
+            Feedback.id == plausible(id), Feedback.user_id == user.id, Feedback.kind != WITHDRAWAL
+        )
+    )
+    return _found(found, "feedback", id)
+
+
+def _found(row: Found | None, what: str, id: object) -> Found:
+    if row is None:
+        raise NotFound(what, id)
+    return row

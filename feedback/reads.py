@@ -1,0 +1,293 @@
+"""The reads. Dicts are ready for JSON: moments are ISO 8601 strings in UTC."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from feedback.errors import Invalid
+from feedback.fields import mended, show
+from feedback.ids import plausible
+from feedback.moments import iso
+from feedback.owned import own_conversation
+from feedback.tables import (
+    FEEDBACK_TARGET_INDEX,
+    WITHDRAWAL,
+    Completion,
+    Conversation,
+    Feedback,
+    Turn,
+    User,
+)
+
+MAX_LIMIT = 100
+BATCH = 200
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list: `last_id` is the `after` of the next."""
+
+    items: list[dict[str, Any]]
+    has_more: bool
+    last_id: str | None
+
+
+def in_force() -> Select[Feedback]:
+    """All feedback in force: the newest row per user, kind and target, unless it was withdrawn."""
+    newer, withdrawal = aliased(Feedback), aliased(Feedback)
+    replaced = select(newer.seq).where(
+        newer.user_id == Feedback.user_id,
+        newer.kind == Feedback.kind,
+        newer.target_id == Feedback.target_id,
+        newer.seq > Feedback.seq,
+    )
+    for dialect in ("mysql", "mariadb"):  # its planner takes other indexes after many inserts
+        replaced = replaced.with_hint(newer, f"FORCE INDEX ({FEEDBACK_TARGET_INDEX})", dialect)
+    withdrawn = exists().where(withdrawal.withdraws == Feedback.id)
+    return select(Feedback).where(Feedback.kind != WITHDRAWAL, ~replaced.exists(), ~withdrawn)
+
+
+def describe(row: Feedback) -> dict[str, Any]:
+    """A row of feedback as the API shows it."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "conversation_id": row.conversation_id,
+        "turn_id": row.turn_id,
+        "completion_id": row.completion_id,
+        **row.payload,
+        "created_at": iso(row.created_at),
+    }
+
+
+def list_conversations(
+    session: Session,
+    user_id: str,
+    limit: int = 20,
+    after: str | None = None,
+    query: str | None = None,
+) -> Page:
+    """The user's conversations, the last used first; `query` is sought in titles and queries."""
+    count = select(func.count()).where(Turn.conversation_id == Conversation.id).scalar_subquery()
+    wanted = select(Conversation, count).where(
+        Conversation.user_id == user_id, Conversation.deleted_at.is_(None)
+    )
+    if query and query.strip():
+        wanted = wanted.where(_mentions(query.strip()))
+    if after is not None:
+        last = session.get(Conversation, plausible(after))
+        if last is None or last.user_id != user_id:
+            raise _unknown_cursor(after)
+        older = Conversation.updated_at < last.updated_at
+        wanted = wanted.where(
+            or_(older, and_(Conversation.updated_at == last.updated_at, Conversation.id < last.id))
+        )
+    wanted = wanted.order_by(Conversation.updated_at.desc(), Conversation.id.desc()).limit(
+        _limit(limit) + 1
+    )
+    return _page([_summary(row[0], row[1]) for row in session.execute(wanted)], limit)
+
+
+def get_conversation(session: Session, user: User, conversation_id: object) -> dict[str, Any]:
+    """The conversation with its turns, drafts and the user's feedback in force; raises NotFound."""
+    conversation = own_conversation(session, user, conversation_id)
+    turns = session.scalars(
+        select(Turn).where(Turn.conversation_id == conversation.id).order_by(Turn.position)
+    ).all()
+    drafts = _drafts(session, [turn.id for turn in turns])
+    given = session.scalars(
+        in_force().where(Feedback.user_id == user.id, Feedback.conversation_id == conversation.id)
+    )
+    verdicts = {(row.kind, row.target_id): row for row in given}
+    summary = _summary(conversation, len(turns))
+    return summary | {"turns": [_turn(turn, drafts.get(turn.id, []), verdicts) for turn in turns]}
+
+
+def list_feedback(session: Session, user: User, limit: int = 20, after: str | None = None) -> Page:
+    """The user's feedback in force, the newest first."""
+    wanted = (
+        in_force()
+        .where(Feedback.user_id == user.id)
+        .order_by(Feedback.seq.desc())
+        .limit(_limit(limit) + 1)
+    )
+    if after is not None:
+        seq = session.scalar(
+            select(Feedback.seq).where(Feedback.id == plausible(after), Feedback.user_id == user.id)
+        )
+        if seq is None:
+            raise _unknown_cursor(after)
+        wanted = wanted.where(Feedback.seq < seq)
+    return _page([describe(row) for row in session.scalars(wanted)], limit)
+
+
+def count_new_feedback(session: Session, since_seq: int) -> int:
+    """How many rows after `since_seq` are in force: a thumb clicked ten times counts once."""
+    return (
+        session.scalar(
+            select(func.count()).select_from(in_force().where(Feedback.seq > since_seq).subquery())
+        )
+        or 0
+    )
+
+
+def last_feedback_seq(session: Session) -> int:
+    """The seq of the newest event, 0 when there is none."""
+    return session.scalar(select(func.max(Feedback.seq))) or 0
+
+
+def training_rows(session: Session) -> Iterator[dict[str, Any]]:
+    """All feedback in force with what it is about, in order; deleted conversations are left out.
+
+    Read it in `Database.reading()`: there the rows are of one moment, and no writer waits.
+    """
+    query = in_force().order_by(Feedback.seq).limit(BATCH)
+    seq = 0
+    while batch := session.scalars(query.where(Feedback.seq > seq)).all():
+        yield from _training_rows(session, batch)
+        seq = batch[-1].seq
+        session.expunge_all()  # a reader of a million rows must not keep them all
+
+
+def _training_rows(session: Session, batch: Sequence[Feedback]) -> Iterator[dict[str, Any]]:
+    # Simple queries one after the other: joined, MariaDB sorts all feedback for each batch.
+    turn_ids = {given.turn_id for given in batch}
+    turns = {turn.id: turn for turn in session.scalars(select(Turn).where(Turn.id.in_(turn_ids)))}
+    drafts = _drafts(session, turn_ids)
+    kept = select(Conversation.id, Conversation.split).where(
+        Conversation.id.in_({given.conversation_id for given in batch}),
+        Conversation.deleted_at.is_(None),
+    )
+    splits = {row[0]: row[1] for row in session.execute(kept)}
+    for given in batch:
+        if split := splits.get(given.conversation_id):
+            turn = turns[given.turn_id]
+            yield _training_row(given, turn, split, drafts.get(turn.id, []))
+
+
+def _training_row(
+    given: Feedback, turn: Turn, split: str, drafts: Sequence[Completion]
+) -> dict[str, Any]:
+    return {
+        "feedback_id": given.id,
+        "seq": given.seq,
+        "kind": given.kind,
+        "payload": given.payload,
+        "user_id": given.user_id,
+        "split": split,
+        "conversation_id": given.conversation_id,
+        "turn_id": given.turn_id,
+        "messages": turn.messages,
+        "query": turn.query,
+        "rewritten_query": turn.rewritten_query,
+        "completion_id": given.completion_id,
+        "completions": [_training_draft(draft) for draft in drafts],
+        "created_at": iso(given.created_at),
+    }
+
+
+def _training_draft(draft: Completion) -> dict[str, Any]:
+    return {
+        "id": draft.id,
+        "draft": draft.draft,
+        "text": draft.text,
+        "stopped_by": draft.stopped_by,
+        "reasoning": draft.reasoning.text if draft.reasoning else None,
+        "token_ids": draft.token_ids,
+        "logprobs": draft.logprobs,
+        "adapter": draft.adapter,
+        "base_model": draft.base_model,
+        "engine": draft.engine,
+        "sampling": draft.sampling,
+        "prompt_hash": draft.prompt_hash,
+        "finish_reason": draft.finish_reason,
+    }
+
+
+def _drafts(session: Session, turn_ids: Iterable[str]) -> dict[str, list[Completion]]:
+    """The completions of the turns, by turn, in the order shown."""
+    found: dict[str, list[Completion]] = {}
+    ids = list(turn_ids)
+    for start in range(0, len(ids), BATCH):
+        wanted = (
+            select(Completion)
+            .where(Completion.turn_id.in_(ids[start : start + BATCH]))
+            .order_by(Completion.draft)
+        )
+        for draft in session.scalars(wanted):
+            found.setdefault(draft.turn_id, []).append(draft)
+    return found
+
+
+def _summary(conversation: Conversation, turns: int) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "created_at": iso(conversation.created_at),
+        "updated_at": iso(conversation.updated_at),
+        "split": conversation.split,
+        "turns": turns,
+    }
+
+
+def _turn(
+    turn: Turn, drafts: Sequence[Completion], verdicts: Mapping[tuple[str, str], Feedback]
+) -> dict[str, Any]:
+    return {
+        "id": turn.id,
+        "position": turn.position,
+        "query": turn.query,
+        "rewritten_query": turn.rewritten_query,
+        "created_at": iso(turn.created_at),
+        "completions": [_completion(draft, verdicts) for draft in drafts],
+        "comparison": _verdict(verdicts.get(("comparison", turn.id))),
+        "rewrite": _verdict(verdicts.get(("rewrite", turn.id))),
+    }
+
+
+def _completion(draft: Completion, verdicts: Mapping[tuple[str, str], Feedback]) -> dict[str, Any]:
+    return {
+        "id": draft.id,
+        "draft": draft.draft,
+        "text": draft.text,
+        "stopped_by": draft.stopped_by,
+        "reasoning": draft.reasoning.text if draft.reasoning else None,
+        "adapter": draft.adapter,
+        "finish_reason": draft.finish_reason,
+        "created_at": iso(draft.created_at),
+        "rating": _verdict(verdicts.get(("rating", draft.id))),
+        "correction": _verdict(verdicts.get(("correction", draft.id))),
+    }
+
+
+def _verdict(row: Feedback | None) -> dict[str, Any] | None:
+    return None if row is None else {"id": row.id, **row.payload}
+
+
+def _mentions(query: str) -> Any:
+    text = mended(query).lower()
+    in_title = func.lower(Conversation.title).contains(text, autoescape=True)
+    in_query = func.lower(Turn.query).contains(text, autoescape=True)
+    return or_(in_title, exists().where(Turn.conversation_id == Conversation.id, in_query))
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid("limit", f"limit is {limit}; it is 1 to {MAX_LIMIT}.")
+    return limit
+
+
+def _unknown_cursor(after: str) -> Invalid:
+    return Invalid(
+        "after",
+        f"after is {show(after)}, which is not in this list. Use the last_id of a page, or leave "
+        "it out.",
+    )
+
+
+def _page(items: list[dict[str, Any]], limit: int) -> Page:
+    shown = items[:limit]
+    return Page(shown, len(items) > limit, shown[-1]["id"] if shown else None)
