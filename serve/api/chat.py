@@ -1,0 +1,196 @@
+"""POST /v1/chat/completions, whole and streamed."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request, stream_with_context
+
+from serve.api.context import Context, caller, context
+from serve.api.errors import ApiError, error_body, json_body
+from serve.api.schemas import ChatRequest, RedraftOptions, plain_messages
+from serve.engines.base import BASE
+from serve.turn import reasoning
+from serve.turn.draft import Draft, Piece, Question, Turn
+
+blueprint = Blueprint("chat", __name__)
+
+
+@blueprint.post("/v1/chat/completions")
+def create() -> Response:
+    """Answer a conversation with n drafts."""
+    here, user = context(), caller()
+    body = ChatRequest.model_validate(json_body())
+    options = body.redraft or RedraftOptions()
+    question = Question(
+        user=user,
+        messages=plain_messages(body.messages),
+        sampling=body.sampling(here.settings),
+        conversation_id=options.conversation_id,
+        adapter=_wanted_adapter(here, body.model),
+        reasoning=options.reasoning or here.settings.reasoning,
+        truncate=options.truncation == "auto",
+    )
+    turn = here.chat.begin(question)
+    pieces = here.chat.run(turn)
+    next(pieces)  # routed: the adapter is known now, also for the header
+    response = _streamed(turn, pieces, body) if body.stream else _whole(turn, pieces, body)
+    response.headers["x-redraft-adapter"] = turn.adapter
+    return response
+
+
+@blueprint.post("/v1/chat/completions/<completion_id>/reasoning")
+def reasoning_of(completion_id: str) -> Response:
+    """Stream the reasoning behind an answer that stopped at the delimiter."""
+    here, user = context(), caller()
+    found = reasoning.find_continuation(here.database, user, completion_id)
+    pieces = reasoning.reason(
+        here.chat.engine, here.serving, here.database, found, here.settings.max_tokens
+    )
+    head = {"id": completion_id, "object": "chat.completion.chunk", "model": here.chat.engine.model}
+    return _event_stream(_reasoning_events({**head, "created": int(time.time())}, pieces))
+
+
+def _reasoning_events(
+    head: dict[str, Any], pieces: Iterator[tuple[str, str | None]]
+) -> Iterator[str]:
+    try:
+        with contextlib.closing(pieces):  # type: ignore[type-var]
+            for text, finish_reason in pieces:
+                delta = {"reasoning_content": text} if text else {}
+                choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+                yield _event({**head, "choices": [choice]})
+    except Exception as error:  # the headers are out: the error travels as an event
+        yield _event(error_body(error)[0])
+    yield "data: [DONE]\n\n"
+
+
+def _wanted_adapter(here: Context, model: str | None) -> str | None:
+    """What the `model` of a request selects: nothing, the base, or a loaded adapter."""
+    engine = here.chat.engine
+    if model in (None, "", "redraft", engine.model):
+        return None
+    if model == BASE or model in engine.adapters():
+        return model
+    known = ", ".join([engine.model, BASE, *engine.adapters()])
+    raise ApiError(
+        404, f"There is no model {model!r}. Known: {known}.", param="model", code="model_not_found"
+    )
+
+
+def _whole(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Response:
+    gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    with contextlib.closing(pieces):  # type: ignore[type-var]
+        for _ in pieces:
+            if gone():
+                return Response(status=499)
+    return jsonify(
+        {
+            **_head(turn, "chat.completion"),
+            "choices": [_choice(i, draft, body) for i, draft in enumerate(turn.drafts)],
+            "usage": _usage(turn),
+            "redraft": turn.describe(),
+        }
+    )
+
+
+def _streamed(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Response:
+    return _event_stream(_events(turn, pieces, body))
+
+
+def _event_stream(events: Iterator[str]) -> Response:
+    response = Response(stream_with_context(events), mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _events(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Iterator[str]:
+    head = _head(turn, "chat.completion.chunk")
+    choices = [
+        {"index": i, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+        for i in range(len(turn.drafts))
+    ]
+    yield _event({**head, "choices": choices, "redraft": turn.describe()})
+    try:
+        with contextlib.closing(pieces):  # type: ignore[type-var]
+            for piece in pieces:
+                if piece.text or piece.reasoning or body.logprobs:
+                    yield _event({**head, "choices": [_delta(piece, body)]})
+        # Recorded: only now does the answer count as sent.
+        ends: list[dict[str, Any]] = [
+            {"index": i, "delta": {}, "finish_reason": draft.finish_reason}
+            for i, draft in enumerate(turn.drafts)
+        ]
+        yield _event({**head, "choices": ends, "redraft": turn.describe()})
+        if body.stream_options and body.stream_options.include_usage:
+            yield _event({**head, "choices": [], "usage": _usage(turn)})
+    except Exception as error:  # the headers are out: the error travels as an event
+        yield _event(error_body(error)[0])
+    yield "data: [DONE]\n\n"
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _head(turn: Turn, kind: str) -> dict[str, Any]:
+    return {
+        "id": "chat" + turn.drafts[0].completion_id,
+        "object": kind,
+        "created": int(time.time()),
+        "model": context().chat.engine.model,
+    }
+
+
+def _delta(piece: Piece, body: ChatRequest) -> dict[str, Any]:
+    delta = {"content": piece.text}
+    if piece.reasoning:
+        delta["reasoning_content"] = piece.reasoning
+    choice: dict[str, Any] = {"index": piece.draft, "delta": delta, "finish_reason": None}
+    if body.logprobs and piece.chunk:
+        chunk = piece.chunk
+        choice["logprobs"] = _logprobs(chunk.token_ids, chunk.logprobs, chunk.top_logprobs)
+    return choice
+
+
+def _choice(index: int, draft: Draft, body: ChatRequest) -> dict[str, Any]:
+    logprobs = None
+    if body.logprobs:
+        logprobs = _logprobs(draft.token_ids, draft.logprobs, draft.top_logprobs)
+    message = {"role": "assistant", "content": draft.text, "refusal": None}
+    if draft.reasoning:
+        message["reasoning_content"] = draft.reasoning
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": logprobs,
+        "finish_reason": draft.finish_reason,
+    }
+
+
+def _logprobs(token_ids: Any, logprobs: Any, tops: Any) -> dict[str, Any]:
+    engine = context().chat.engine
+
+    def entry(token_id: int, logprob: float) -> dict[str, Any]:
+        text = engine.decode([token_id])
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+    content = [
+        {**entry(token, logprob), "top_logprobs": []}
+        for token, logprob in zip(token_ids, logprobs, strict=True)
+    ]
+    for item, top in zip(content, tops, strict=False):
+        item["top_logprobs"] = [entry(other.token_id, other.logprob) for other in top]
+    return {"content": content, "refusal": None}
+
+
+def _usage(turn: Turn) -> dict[str, int]:
+    prompt, completion = len(turn.prompt_ids), turn.completion_tokens
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }

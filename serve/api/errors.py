@@ -1,0 +1,116 @@
+"""Every error as OpenAI's `{"error": {message, type, param, code}}`, translated once, here."""
+
+import json
+import logging
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from feedback.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, RecordError
+from serve.engines.base import AdapterError, EngineError
+from serve.turn.window import WindowError
+
+log = logging.getLogger("redraft")
+
+
+class ApiError(Exception):
+    """A refusal with its HTTP status."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
+STATUS: dict[type[Exception], int] = {
+    NotFound: 404,
+    Invalid: 400,
+    Conflict: 409,
+    DatabaseUnavailable: 503,
+    RecordError: 500,
+    WindowError: 400,
+    AdapterError: 409,
+    EngineError: 500,
+}
+CODES: dict[type[Exception], str] = {
+    NotFound: "not_found",
+    WindowError: "context_length_exceeded",
+    AdapterError: "adapter_unusable",
+}
+
+
+def error_body(error: Exception) -> tuple[dict[str, Any], int]:
+    """The body and status of an error of ours; anything unknown is a 500 without details."""
+    if isinstance(error, ApiError):
+        return _body(str(error), error.status, error.param, error.code)
+    if isinstance(error, ValidationError):
+        return _invalid_body(error)
+    for kind, status in STATUS.items():
+        if isinstance(error, kind):
+            if status >= 500:
+                log.error("%s: %s", type(error).__name__, error)
+            return _body(str(error), status, getattr(error, "param", None), CODES.get(kind))
+    log.error("Unexpected %s", type(error).__name__, exc_info=error)
+    message = f"The server failed ({type(error).__name__}). Its log has the details; try again."
+    return _body(message, 500, None, "internal_error")
+
+
+def install(app: Flask) -> None:
+    """Route every exception of `app` through `error_body`."""
+
+    @app.errorhandler(Exception)
+    def _any(error: Exception) -> tuple[Response, int]:
+        body, status = error_body(error)
+        return jsonify(body), status
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> tuple[Response, int]:
+        status = error.code or 500
+        message = error.description or error.name
+        if isinstance(error, RequestEntityTooLarge):
+            limit = app.config["MAX_CONTENT_LENGTH"] / 1e6
+            message = (
+                f"The body has {(request.content_length or 0) / 1e6:.1f} MB; at most {limit:g} MB "
+                "are taken. Send less, or raise REDRAFT_MAX_BODY_MB."
+            )
+        elif status == 404:
+            message = f"There is no {request.method} {request.path}."
+        elif status == 405:
+            message = f"{request.path} does not take {request.method}."
+        body, _ = _body(message, status, None, None)
+        return jsonify(body), status
+
+
+def json_body() -> dict[str, Any]:
+    """The request's JSON object. Raises ApiError 400 that says where it breaks."""
+    try:
+        body = json.loads(request.get_data().decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ApiError(400, "The body is not UTF-8.", code="invalid_json") from None
+    except ValueError as error:
+        raise ApiError(400, f"The body is not JSON: {error}.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        kind = type(body).__name__
+        raise ApiError(400, f"The body must be a JSON object, not {kind}.", code="invalid_json")
+    return body
+
+
+def _body(
+    message: str, status: int, param: str | None, code: str | None
+) -> tuple[dict[str, Any], int]:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}, status
+
+
+def _invalid_body(error: ValidationError) -> tuple[dict[str, Any], int]:
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        message = f"Parameter {param!r} is not supported here. Leave it out."
+        return _body(message, 400, param, "unsupported_parameter")
+    got = repr(first.get("input"))
+    got = got if len(got) < 80 else got[:77] + "…"
+    return _body(f"{param}: {first['msg']} (got {got}).", 400, param, "invalid_value")

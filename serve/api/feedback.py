@@ -1,0 +1,39 @@
+"""Feedback: a 2xx means that the row is durable."""
+
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from feedback import reads, record
+from serve.api.context import caller, context
+from serve.api.errors import json_body
+from serve.api.paging import list_object, page_arguments
+
+blueprint = Blueprint("feedback", __name__, url_prefix="/v1/feedback")
+
+
+@blueprint.post("")
+def create() -> tuple[dict[str, Any], int]:
+    """A rating, comparison or correction; 201 means durable. `Idempotency-Key` is honoured."""
+    user, body = caller(), json_body()
+    with context().database.session() as session:
+        row = record.record_feedback(session, user, body, request.headers.get("Idempotency-Key"))
+    return reads.describe(row), 201
+
+
+@blueprint.get("")
+def index() -> dict[str, Any]:
+    """The caller's feedback in force, the newest first."""
+    user, (limit, after) = caller(), page_arguments()
+    with context().database.reading() as session:
+        page = reads.list_feedback(session, user, limit, after)
+    return list_object(page.items, page.has_more, page.last_id)
+
+
+@blueprint.delete("/<feedback_id>")
+def withdraw(feedback_id: str) -> Response:
+    """Take a row of feedback back."""
+    user = caller()
+    with context().database.session() as session:
+        record.withdraw_feedback(session, user, feedback_id)
+    return Response(status=204)

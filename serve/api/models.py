@@ -1,0 +1,35 @@
+"""GET /v1/models: the base model and the adapters that are loaded."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from serve.api.context import caller, context
+from serve.api.errors import ApiError
+
+blueprint = Blueprint("models", __name__)
+
+
+@blueprint.get("/v1/models")
+def index() -> dict[str, Any]:
+    """The base model and the adapters that are loaded."""
+    caller()
+    return {"object": "list", "data": [_model(name) for name in _names()]}
+
+
+@blueprint.get("/v1/models/<path:name>")
+def show(name: str) -> dict[str, Any]:
+    """One of them."""
+    caller()
+    if name not in _names():
+        raise ApiError(404, f"There is no model {name!r}.", param="model", code="model_not_found")
+    return _model(name)
+
+
+def _names() -> list[str]:
+    engine = context().chat.engine
+    return [engine.model, *engine.adapters()]
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "redraft"}

@@ -1,0 +1,24 @@
+"""Cursor paging: `limit` and `after` in, OpenAI's list object out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import request
+
+from serve.api.errors import ApiError
+
+MOST = 100
+
+
+def page_arguments() -> tuple[int, str | None]:
+    """(limit, after) of the request. Raises ApiError 400 for a limit outside 1..100."""
+    given = request.args.get("limit", "20")
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= MOST:
+        raise ApiError(
+            400, f"limit is {given!r}; it takes 1 to {MOST}.", param="limit", code="invalid_value"
+        )
+    return int(given), request.args.get("after") or None
+
+
+def list_object(items: Sequence[Any], has_more: bool, last_id: str | None) -> dict[str, Any]:
+    return {"object": "list", "data": list(items), "has_more": has_more, "last_id": last_id}

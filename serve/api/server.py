@@ -1,0 +1,51 @@
+"""The API as a process: waitress, which tells a generation that its client is gone."""
+
+import logging
+import socket
+
+import waitress
+
+from serve.api import create_app
+from serve.api.context import open_context
+from serve.processes import ProcessError
+from serve.settings import Settings
+
+log = logging.getLogger("redraft")
+
+
+def serve(settings: Settings) -> None:
+    """Open record and engine, then answer until the process is stopped. Blocks."""
+    listener = bind(settings.host, settings.port, "REDRAFT_PORT")
+    context = open_context(settings)
+    server = waitress.create_server(
+        create_app(context),
+        sockets=[listener],
+        threads=settings.threads,
+        ident=None,
+        send_bytes=1,  # a token is sent when it is there
+        channel_request_lookahead=1,  # so that a closed client is noticed while its answer is made
+        max_request_body_size=int(settings.max_body_mb * 2_000_000),
+    )
+    log.info("API ready on %s, adapter in service: %s", settings.api_url, context.serving.adapter)
+    try:
+        server.run()
+    finally:
+        context.chat.engine.close()
+        context.database.close()
+
+
+def bind(host: str, port: int, variable: str) -> socket.socket:
+    """A listening socket. Raises ProcessError that names the port and the setting to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ProcessError(
+            f"Port {port} on {host} cannot be opened: {error.strerror}. Stop what listens there or "
+            f"set {variable} to a free port."
+        ) from error
+    listener.listen(1024)
+    return listener

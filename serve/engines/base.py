@@ -1,0 +1,100 @@
+"""What every engine does: the protocol, and the values that cross it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Message = dict[str, str]
+BASE = "base"
+
+
+class EngineError(Exception):
+    """An engine cannot do what was asked; the message says what, why and what next."""
+
+
+class AdapterError(EngineError):
+    """An adapter cannot be loaded or does not exist here."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw: OpenAI's parameters. `temperature` 0 is greedy, `top_k` 0 is off."""
+
+    max_tokens: int = 512
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    top_logprobs: int = 0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One of the likeliest tokens at a position."""
+
+    token_id: int
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One step of one draft.
+
+    `token_ids` and `logprobs` have equal length and belong to this step; `text` may lag behind
+    (a character of several tokens, a stop string that may be coming) and catches up later.
+    `logprobs` are the sampler's: log-softmax(logits / temperature) of the token, before top-p.
+    `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`
+    beside it when a stop string ended the draft.
+    """
+
+    draft: int
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    top_logprobs: tuple[tuple[Alternative, ...], ...] = ()
+    finish_reason: str | None = None
+    stopped_by: str | None = None
+
+
+class Engine(Protocol):
+    """A text generator with adapters under immutable names. Safe to call from many threads."""
+
+    name: str
+    model: str
+    context_window: int
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of the conversation in the model's template, ready for an answer."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text, without special tokens."""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of token ids, without special tokens."""
+
+    def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> Iterator[Chunk]:
+        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token."""
+
+    def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
+    ) -> list[float]:
+        """Log-probability of each completion token after the prompt, at temperature 1."""
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Make a PEFT folder answer under `name`. Loading a name twice is an AdapterError."""
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; answers that are being written with it end undisturbed."""
+
+    def adapters(self) -> list[str]:
+        """Names that `generate` and `score` accept, besides none (the base weights)."""
+
+    def close(self) -> None:
+        """Give back memory and threads."""

@@ -1,0 +1,158 @@
+"""Engine `echo`: deterministic and scriptable, for tests, docs and a first look at the page.
+
+It answers with the last user message. A message may script it: `/say TEXT` answers TEXT,
+`/count N` answers N words, `/slow SECONDS TEXT` pauses before each word, `/fail TEXT` says TEXT and
+then breaks. A prompt that goes on behind the chat is continued. Draft i > 0 ends with
+" (draft i)". An adapter answers `[name] ` first.
+"""
+
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from serve.engines.adapter_folder import verify_adapter
+from serve.engines.base import AdapterError, Alternative, Chunk, EngineError, Message, Sampling
+from serve.engines.text import TextStream
+
+OFFSET = 256  # token ids: a UTF-8 byte each, after two marks
+START, END = 0, 1
+
+
+def open_engine(model: str, home: Path) -> "EchoEngine":
+    return EchoEngine(model)
+
+
+class EchoEngine:
+    """Every token is a UTF-8 byte (id = byte + 256); the prompt is the chat as JSON."""
+
+    name = "echo"
+    context_window = 8192
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._adapters: dict[str, Path] = {}
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        return [START, *self.encode(json.dumps(list(messages), ensure_ascii=False))]
+
+    def encode(self, text: str) -> list[int]:
+        return [byte + OFFSET for byte in text.encode()]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return bytes(i - OFFSET for i in token_ids if i >= OFFSET).decode(errors="replace")
+
+    def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> Iterator[Chunk]:
+        self._require(adapter)
+        if len(prompt_ids) >= self.context_window:
+            raise EngineError(
+                f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
+                f"{self.context_window}. Shorten the conversation."
+            )
+        script = _Script(self.decode(prompt_ids), adapter)
+        drafts = [self._draft(i, script, sampling) for i in range(sampling.n)]
+        while drafts:
+            for draft in list(drafts):
+                chunk = next(draft, None)
+                if chunk is None:
+                    drafts.remove(draft)
+                else:
+                    yield chunk
+
+    def _draft(self, index: int, script: "_Script", sampling: Sampling) -> Iterator[Chunk]:
+        stream = TextStream(self.decode, sampling.stop)
+        seed = f"{sampling.seed}:{index}:{script.answer}"
+        chance = random.Random(hashlib.sha256(seed.encode()).digest())  # noqa: S311
+        left = sampling.max_tokens
+        for word in script.words(index):
+            time.sleep(script.pause)
+            ids = self.encode(word)[:left]
+            left -= len(ids)
+            text = "".join(stream.push(i) for i in ids)
+            yield _chunk(index, text, ids, chance, sampling.top_logprobs)
+            if stream.stopped_by or left == 0:
+                break
+        if script.fails:
+            raise EngineError(f"Engine echo was told to fail: {script.answer!r}.")
+        rest = stream.finish()
+        reason = "length" if left == 0 and not stream.stopped_by else "stop"
+        yield Chunk(index, rest, finish_reason=reason, stopped_by=stream.stopped_by)
+
+    def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
+    ) -> list[float]:
+        self._require(adapter)
+        digest = hashlib.sha256(repr((adapter, list(prompt_ids), list(completion_ids))).encode())
+        chance = random.Random(digest.digest())  # noqa: S311
+        return [-chance.random() - 0.01 for _ in completion_ids]
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        if name in self._adapters:
+            raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
+        verify_adapter(name, path, self.model)
+        self._adapters[name] = path
+
+    def unload_adapter(self, name: str) -> None:
+        self._require(name)
+        del self._adapters[name]
+
+    def adapters(self) -> list[str]:
+        return sorted(self._adapters)
+
+    def close(self) -> None:
+        self._adapters.clear()
+
+    def _require(self, adapter: str | None) -> None:
+        if adapter is not None and adapter not in self._adapters:
+            raise AdapterError(
+                f"Adapter {adapter} is not loaded in engine echo. Loaded: "
+                f"{', '.join(self.adapters()) or 'none'}."
+            )
+
+
+class _Script:
+    """What the last user message tells the engine to do."""
+
+    def __init__(self, prompt: str, adapter: str | None) -> None:
+        said, self._written = _last_user_message(prompt)
+        self.pause, self.fails = 0.0, False
+        self.answer = f"You said: {said}"
+        if match := re.fullmatch(r"/(say|fail)\s(.*)", said, re.S):
+            self.fails, self.answer = match[1] == "fail", match[2]
+        elif match := re.fullmatch(r"/slow\s+([\d.]+)\s(.*)", said, re.S):
+            self.pause, self.answer = float(match[1]), match[2]
+        elif match := re.fullmatch(r"/count\s+(\d+)\s*", said):
+            self.answer = " ".join(str(i + 1) for i in range(int(match[1])))
+        if adapter:
+            self.answer = f"[{adapter}] {self.answer}"
+
+    def words(self, draft: int) -> list[str]:
+        text = f"{self.answer} (draft {draft})" if draft else self.answer
+        return re.findall(r"\S+\s*|\s+", text.removeprefix(self._written))
+
+
+def _last_user_message(prompt: str) -> tuple[str, str]:
+    """(what the user said last, what was answered to it already)."""
+    try:
+        messages, end = json.JSONDecoder().raw_decode(prompt)
+    except ValueError:
+        return prompt, ""
+    users = [m["content"] for m in messages if isinstance(m, dict) and m.get("role") == "user"]
+    return str(users[-1]) if users else "", prompt[end:]
+
+
+def _chunk(index: int, text: str, ids: list[int], chance: random.Random, top: int) -> Chunk:
+    logprobs = tuple(-chance.random() - 0.01 for _ in ids)
+    alternatives = tuple(
+        tuple(
+            Alternative(token if rank == 0 else OFFSET + 32 + rank, logprob - rank)
+            for rank in range(top)
+        )
+        for token, logprob in zip(ids, logprobs, strict=True)
+    )
+    return Chunk(index, text, tuple(ids), logprobs, alternatives if top else ())

@@ -1,0 +1,184 @@
+"""Engine `transformers`: the embedded default, any causal model that transformers reads.
+
+One prefill is shared by the n drafts of a prompt; concurrent requests are decoded in one batch. An
+adapter is merged into a copy of the weights, which answers at the base model's speed (an adapter
+applied at run time is 2 to 3 times slower on a CPU), and a swap is the change of a reference.
+"""
+
+import copy
+import logging
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")  # bars of a library in the log of a server
+# Threads that wait for work must sleep, not spin: beside a training on two cores that is the
+# difference between 10 and 26 tokens a second.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as hf_logging
+
+from serve.engines.adapter_folder import verify_adapter
+from serve.engines.base import AdapterError, Chunk, EngineError, Message, Sampling
+from serve.engines.batching import Decoder, Job
+from serve.engines.builtin import NAME as BUILTIN, builtin_folder
+from serve.engines.sampler import Sampler
+from serve.engines.turns import FairLock
+
+log = logging.getLogger("redraft")
+
+
+def open_engine(model: str, home: Path) -> "TransformersEngine":
+    return TransformersEngine(model, home)
+
+
+class TransformersEngine:
+    """Weights in bf16 where the device has it, else float32."""
+
+    name = "transformers"
+
+    def __init__(self, model: str, home: Path) -> None:
+        hf_logging.disable_progress_bar()
+        self.model = model
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        source = model_source(model, home)
+        log.info("Loading %s …", model)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(source)
+            base = AutoModelForCausalLM.from_pretrained(source, dtype=fast_dtype(self.device))
+        except (OSError, ValueError) as error:
+            raise EngineError(
+                f"Model {model!r} cannot be loaded: {_first_line(error)} Set REDRAFT_MODEL to "
+                f"{BUILTIN}, a Hugging Face model's folder, or a hub id that this machine reaches."
+            ) from error
+        if not self._tokenizer.chat_template:
+            raise EngineError(
+                f"Model {model!r} has no chat template, so it cannot chat. Use an instruct model, "
+                "or put a chat_template.jinja into its folder."
+            )
+        self._weights: dict[str | None, Any] = {None: base.to(self.device).eval()}
+        self._ends = _end_tokens(base, self._tokenizer)
+        self.context_window = int(getattr(base.config, "max_position_embeddings", 4096))
+        self._turn = FairLock()
+        self._decoder = Decoder(self._turn)
+        # Also when nobody closes the engine: a thread inside torch must not outlive the program.
+        self._end = weakref.finalize(self, self._decoder.close)
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        ids = self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        return [int(i) for i in ids]
+
+    def encode(self, text: str) -> list[int]:
+        return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(
+            self._tokenizer.decode(
+                list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> Iterator[Chunk]:
+        weights = self._answering(adapter)
+        room = self.context_window - len(prompt_ids)
+        if room < 1:
+            raise EngineError(
+                f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
+                f"{self.context_window}. Shorten the conversation."
+            )
+        sampler = Sampler(sampling, self._ends, self.decode, min(sampling.max_tokens, room))
+        job = Job(weights, list(prompt_ids), sampler, sampling.n)
+        self._decoder.submit(job)
+        yield from job.chunks()
+
+    @torch.inference_mode()
+    def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
+    ) -> list[float]:
+        if not completion_ids:
+            return []
+        weights = self._answering(adapter)
+        ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.device)
+        with self._turn:
+            out = weights(input_ids=ids, use_cache=False, logits_to_keep=len(completion_ids) + 1)
+        logprobs = out.logits[0, :-1].float().log_softmax(-1)
+        return logprobs.gather(1, ids[0, -len(completion_ids) :, None])[:, 0].tolist()  # type: ignore[no-any-return]
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        if name in self._weights:
+            raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
+        verify_adapter(name, path, self.model)
+        self._weights[name] = _merged(self._weights[None], name, path)
+
+    def unload_adapter(self, name: str) -> None:
+        self._answering(name)
+        # Answers that are being written hold their own reference; memory is free when they end.
+        del self._weights[name]
+
+    def adapters(self) -> list[str]:
+        return sorted(name for name in self._weights if name is not None)
+
+    def close(self) -> None:
+        self._end()
+        self._weights.clear()
+
+    def _answering(self, adapter: str | None) -> Any:
+        try:
+            return self._weights[adapter]
+        except KeyError:
+            raise AdapterError(
+                f"Adapter {adapter} is not loaded in engine transformers. Loaded: "
+                f"{', '.join(self.adapters()) or 'none'}."
+            ) from None
+
+
+def model_source(model: str, home: Path) -> str:
+    """What transformers loads: the converted built-in model's folder, a folder, or a hub id."""
+    if model == BUILTIN:
+        return str(builtin_folder(home))
+    folder = Path(model).expanduser()
+    return str(folder) if folder.is_dir() else model
+
+
+def fast_dtype(device: str) -> torch.dtype:
+    """bf16 where the device computes in it, else float32."""
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def _merged(base: Any, name: str, path: Path) -> Any:
+    from peft import PeftModel
+
+    # Embeddings are shared, not copied: an adapter on the linear layers leaves them alone.
+    shared = base.get_input_embeddings().weight
+    twin = copy.deepcopy(base, {id(shared): shared})
+    try:
+        model = PeftModel.from_pretrained(twin, str(path), adapter_name="default")
+        return model.merge_and_unload().eval()
+    except Exception as error:  # PEFT, safetensors and torch each raise their own kinds
+        raise AdapterError(
+            f"Adapter {name} in {path} cannot be loaded on this base model: {_first_line(error)} "
+            "It may belong to another base model or be damaged; what serves now goes on serving."
+        ) from error
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    ends: set[int | None] = {tokenizer.eos_token_id}
+    for config in (model.config, getattr(model, "generation_config", None)):
+        found = getattr(config, "eos_token_id", None)
+        ends.update(found if isinstance(found, list) else [found])
+    return frozenset(end for end in ends if end is not None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,132 @@
+"""The page: layout and wiring. Looks are in static/, behaviour in handlers/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from serve.page.client import Client
+from serve.page.handlers.answers import Answers
+from serve.page.handlers.conversations import Conversations
+from serve.page.handlers.reasoning import Reasoning
+from serve.page.handlers.verdicts import Verdicts
+from serve.page.session import Session
+
+EXAMPLES = (
+    "Explain in two sentences why the sky is blue.",
+    "Write a short, friendly note that moves a meeting to Thursday.",
+    "What are three good habits for learning a language?",
+)
+_STATIC = Path(__file__).parent / "static"
+_SYSTEM_FONTS = (
+    "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "PingFang SC",
+    "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif",
+)  # fmt: skip
+_VIEWPORT = (
+    '<meta name="viewport" content="width=device-width, initial-scale=1, '
+    'interactive-widget=resizes-content">'
+)
+_MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
+
+
+def build_page(
+    api_url: str, examples: Sequence[str] = EXAMPLES, api_key: str | None = None
+) -> gr.Blocks:
+    """The chat page over the API at `api_url`; `examples` are the questions of an empty chat."""
+    client = Client(api_url, api_key)
+    answers = Answers(client, tuple(examples))
+    conversations = Conversations(client, tuple(examples))
+    verdicts = Verdicts(client, tuple(examples))
+    reasoning = Reasoning(client, tuple(examples))
+    with gr.Blocks(title="Redraft", analytics_enabled=False, fill_width=True) as page:
+        session = gr.State(Session())
+        sidebar = _part("sidebar", ["morph.js", "sidebar.js"])
+        chat = _part("chat", ["morph.js", "unsent.js", "composer.js", "editor.js", "chat.js"])
+        _wire_chat(chat, sidebar, session, answers, verdicts, reasoning, conversations)
+        _wire_sidebar(chat, sidebar, session, conversations)
+    return page
+
+
+def launch_options() -> dict[str, Any]:
+    """What `Blocks.launch` needs for this look; nothing is asked of another machine."""
+    theme = gr.themes.Base(font=list(_SYSTEM_FONTS), font_mono=list(_MONO_FONTS))
+    return {
+        "theme": theme,
+        # Not `css`: Gradio rewrites the selectors of that one, and gets lists inside :is() wrong.
+        "head": f"{_VIEWPORT}<style>{_read('style.css')}</style>",
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "share": False,
+        "show_error": False,
+        "quiet": True,
+        "favicon_path": str(_STATIC / "icon.svg"),
+        "max_threads": 400,  # Gradio runs at most this many events at once
+    }
+
+
+def _part(name: str, scripts: Sequence[str]) -> Any:
+    return gr.HTML(
+        value={},
+        html_template=_read(f"{name}.html"),
+        js_on_load="\n".join(_read(script) for script in scripts),
+        apply_default_css=False,
+        elem_id=name,
+    )
+
+
+def _wire_chat(
+    chat: Any,
+    sidebar: Any,
+    session: gr.State,
+    answers: Answers,
+    verdicts: Verdicts,
+    reasoning: Reasoning,
+    conversations: Conversations,
+) -> None:
+    _on(chat.hello, conversations.hello, session, [chat, sidebar])
+    _on(chat.send, answers.send, session, [chat, sidebar])
+    _on(chat.again, answers.again, session, [chat, sidebar])
+    _on(chat.regenerate, answers.regenerate, session, [chat, sidebar])
+    _on(chat.stop, answers.stop, session, [])
+    _on(chat.rate, verdicts.rate, session, [chat])
+    _on(chat.correct, verdicts.correct, session, [chat])
+    _on(chat.uncorrect, verdicts.uncorrect, session, [chat])
+    _on(chat.judge, verdicts.judge, session, [chat])
+    _on(chat.unjudge, verdicts.unjudge, session, [chat])
+    _on(chat.understand, verdicts.understand, session, [chat])
+    _on(chat.misunderstand, verdicts.misunderstand, session, [chat])
+    _on(chat.reason, reasoning.reason, session, [chat])
+    _on(chat.fold, reasoning.fold, session, [chat])
+    _on(chat.select, verdicts.select, session, [chat])
+
+
+def _wire_sidebar(chat: Any, sidebar: Any, session: gr.State, handlers: Conversations) -> None:
+    _on(sidebar.open, handlers.open, session, [chat, sidebar])
+    _on(sidebar.retry, handlers.retry, session, [chat, sidebar])
+    _on(sidebar.fresh, handlers.fresh, session, [chat, sidebar])
+    _on(sidebar.rename, handlers.rename, session, [chat, sidebar])
+    _on(sidebar.delete, handlers.delete, session, [chat, sidebar])
+    _on(sidebar.search, handlers.search, session, [sidebar])
+    _on(sidebar.more, handlers.more, session, [sidebar])
+
+
+def _on(event: Any, handler: Any, session: gr.State, outputs: list[Any]) -> None:
+    event(
+        handler,
+        inputs=[session],
+        outputs=outputs,
+        show_progress="hidden",
+        trigger_mode="multiple",
+        concurrency_limit=None,
+        api_visibility="private",
+    )
+
+
+@lru_cache
+def _read(name: str) -> str:
+    return (_STATIC / name).read_text(encoding="utf-8")

@@ -1,0 +1,239 @@
+"""The page's only way to the record and the engine: the HTTP API, with errors in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from serve.page.api_types import (
+    Conversation,
+    Delta,
+    Started,
+    Summary,
+    parse_conversation,
+    parse_summary,
+)
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_STREAM_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
+_PAGE = 100  # the most that the API lists at once
+_NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
+
+class ApiError(Exception):
+    """A call that failed; its text is a sentence for the person at the page."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """An asynchronous client of the API at `base_url`, for `api_key`'s user or the local one."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url,
+            headers=headers,
+            timeout=_TIMEOUT,
+            limits=_NO_LIMITS,
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def conversations(self, search: str = "", limit: int = 50) -> tuple[list[Summary], bool]:
+        """The newest conversations first, and whether there are more than `limit`."""
+        found: list[Summary] = []
+        params, more = {"q": search} if search else {}, True
+        while more and len(found) < limit:
+            params["limit"] = str(min(_PAGE, limit - len(found)))
+            body = await self._call("GET", "/v1/conversations", params=params)
+            found += [parse_summary(item) for item in body.get("data") or []]
+            more, params["after"] = bool(body.get("has_more")), str(body.get("last_id") or "")
+        return found, more
+
+    async def conversation(self, conversation_id: str) -> Conversation:
+        """One conversation with its turns, drafts and the caller's feedback."""
+        return parse_conversation(await self._call("GET", _path("conversations", conversation_id)))
+
+    async def rename(self, conversation_id: str, title: str) -> None:
+        """Give a conversation a title."""
+        await self._call("PATCH", _path("conversations", conversation_id), body={"title": title})
+
+    async def delete(self, conversation_id: str) -> None:
+        """Delete a conversation."""
+        await self._call("DELETE", _path("conversations", conversation_id))
+
+    async def rate(self, completion_id: str, value: int, key: str) -> str:
+        """Thumb up (1) or down (-1); returns the feedback's id."""
+        return await self._feedback(
+            {"kind": "rating", "completion_id": completion_id, "value": value}, key
+        )
+
+    async def compare(self, turn_id: str, shown: list[str], chosen: str, key: str) -> str:
+        """Which of the drafts, in the order shown, is better; returns the feedback's id."""
+        return await self._feedback(
+            {"kind": "comparison", "turn_id": turn_id, "shown": shown, "chosen": chosen}, key
+        )
+
+    async def correct(self, completion_id: str, text: str, key: str) -> str:
+        """The user's own text for an answer; returns the feedback's id."""
+        return await self._feedback(
+            {"kind": "correction", "completion_id": completion_id, "text": text}, key
+        )
+
+    async def understand(self, turn_id: str, text: str, key: str) -> str:
+        """How a question should have been understood; returns the feedback's id."""
+        return await self._feedback(
+            {"kind": "rewrite", "turn_id": turn_id, "value": -1, "text": text}, key
+        )
+
+    async def withdraw(self, feedback_id: str) -> None:
+        """Take feedback back; one that is gone already counts as taken back."""
+        try:
+            await self._call("DELETE", _path("feedback", feedback_id))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def stream(
+        self, messages: list[dict[str, str]], drafts: int, conversation_id: str
+    ) -> AsyncGenerator[Started | Delta, None]:
+        """The answer as it is written; closing the iterator stops the engine."""
+        redraft = {"redraft": {"conversation_id": conversation_id}} if conversation_id else {}
+        body = {"messages": messages, "n": drafts, "stream": True, "model": "redraft"} | redraft
+        async with aclosing(self._chunks("/v1/chat/completions", body)) as chunks:
+            async for chunk in chunks:
+                for event in _started(chunk.get("redraft")) + _deltas(chunk, "content"):
+                    yield event
+
+    async def reasoning(self, completion_id: str) -> AsyncGenerator[str, None]:
+        """The reasoning behind an answer as it is written; closing the iterator stops the engine.
+
+        A stream that ends without its last word broke off: raises ApiError.
+        """
+        whole = False
+        path = _path("chat/completions", completion_id) + "/reasoning"
+        async with aclosing(self._chunks(path, None)) as chunks:
+            async for chunk in chunks:
+                for delta in _deltas(chunk, "reasoning_content"):
+                    yield delta.text
+                whole = whole or any(c.get("finish_reason") for c in chunk.get("choices") or [])
+        if not whole:
+            raise ApiError("The reasoning broke off.")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _feedback(self, body: dict[str, Any], key: str) -> str:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = await self._call("POST", "/v1/feedback", body=body, headers=headers)
+        return str(answer.get("id") or "")
+
+    async def _chunks(
+        self, path: str, body: dict[str, Any] | None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            async with self._http.stream(
+                "POST", path, json=body, timeout=_STREAM_TIMEOUT
+            ) as response:
+                await self._raise_for(response)
+                async for line in response.aiter_lines():
+                    if chunk := parse_line(line):
+                        yield chunk
+        except httpx.HTTPError as error:
+            raise ApiError(self._words(error)) from error
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            response = await self._http.request(
+                method, path, json=body, params=params, headers=headers
+            )
+            await self._raise_for(response)
+            return cast(dict[str, Any], response.json()) if response.content else {}
+        except httpx.HTTPError as error:
+            raise ApiError(self._words(error)) from error
+        except json.JSONDecodeError as error:
+            raise ApiError(f"{self.base_url} is not Redraft's API: no JSON came back.") from error
+
+    async def _raise_for(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        await response.aread()
+        raise ApiError(error_message(response), response.status_code)
+
+    def _words(self, error: httpx.HTTPError) -> str:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return f"The chat server at {self.base_url} does not answer. Is it still running?"
+        if isinstance(error, httpx.TimeoutException):
+            return "The chat server took too long to answer."
+        return "The connection to the chat server broke off."
+
+
+def parse_line(line: str) -> dict[str, Any]:
+    """The chunk in a line of a server-sent-event stream; an `error` in it raises ApiError."""
+    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+    if not data or data == "[DONE]":
+        return {}
+    chunk = cast(dict[str, Any], json.loads(data))
+    if chunk.get("error"):
+        raise ApiError(str(chunk["error"].get("message") or "The answer broke off."))
+    return chunk
+
+
+def error_message(response: httpx.Response) -> str:
+    """The sentence in an error response in OpenAI's shape, or one made from the status."""
+    try:
+        message = response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return f"The chat server answered with status {response.status_code}."
+    return str(message)
+
+
+def _path(kind: str, object_id: str) -> str:
+    """The object's address; an id that comes from a browser cannot leave its place in it."""
+    return f"/v1/{kind}/{quote(object_id, safe='')}"
+
+
+def _started(redraft: dict[str, Any] | None) -> list[Started]:
+    if not redraft:
+        return []
+    return [
+        Started(
+            conversation_id=str(redraft.get("conversation_id") or ""),
+            turn_id=str(redraft.get("turn_id") or ""),
+            completion_ids=tuple(redraft.get("completion_ids") or ()),
+            adapter=str(redraft.get("adapter") or "base"),
+            rewritten_query=str(redraft.get("rewritten_query") or ""),
+        )
+    ]
+
+
+def _deltas(chunk: dict[str, Any], key: str) -> list[Delta]:
+    found: list[Delta] = []
+    for choice in chunk.get("choices") or []:
+        text = (choice.get("delta") or {}).get(key)
+        if text:
+            found.append(Delta(int(choice.get("index") or 0), str(text)))
+    return found

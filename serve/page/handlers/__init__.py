@@ -1,0 +1,1 @@
+"""What the page does on a gesture, one file per topic."""

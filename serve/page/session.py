@@ -1,0 +1,93 @@
+"""What one browser tab is doing; the record itself lives in the API only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from serve.page.api_types import Conversation, Started
+
+_REMEMBERED = 40  # gestures whose outcome is still told to the tab
+
+
+@dataclass
+class Live:
+    """An answer that is being written, was stopped, or failed."""
+
+    query: str
+    drafts: int
+    past: int  # exchanges above it; an exchange at this place is being answered again
+    texts: list[str] = field(default_factory=list)
+    started: Started | None = None
+    error: str = ""
+    stopped: bool = False
+    settled: bool = False  # nothing more will come
+    changed: bool = False
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.texts = [""] * self.drafts
+
+    @property
+    def running(self) -> bool:
+        return not self.error and not self.stopped
+
+
+@dataclass(frozen=True)
+class Thought:
+    """The reasoning under an answer: shown or folded, as far as it is written, and its problem."""
+
+    open: bool = True
+    running: bool = False
+    text: str = ""
+    error: str = ""
+
+
+FOLDED = Thought(open=False)
+
+
+@dataclass
+class Session:
+    """The state of one tab: which conversation, what is in progress, what was just said."""
+
+    conversation: Conversation | None = None
+    live: Live | None = None
+    chosen: dict[str, str] = field(default_factory=dict)  # exchange -> completion shown
+    notes: dict[str, str] = field(default_factory=dict)  # completion or turn -> a line under it
+    thoughts: dict[str, Thought] = field(default_factory=dict)  # completion -> its reasoning
+    done: dict[str, str] = field(default_factory=dict)  # gesture -> "" or what went wrong
+    notice: str = ""
+    search: str = ""
+    limit: int = 50
+    utc_offset: int = 0  # minutes east of Greenwich
+    view: int = 0
+    revision: int = 0
+    writes: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def conversation_id(self) -> str:
+        if self.conversation:
+            return self.conversation.id
+        started = self.live.started if self.live else None
+        return started.conversation_id if started else ""
+
+    def next_revision(self) -> int:
+        """A number above all earlier ones, those before a restart of the page too."""
+        self.revision = max(self.revision + 1, int(time.time() * 1000))
+        return self.revision
+
+    def show(self, conversation: Conversation | None) -> None:
+        """Turn to another conversation, or to a new one; an answer in progress is stopped."""
+        if self.live:
+            self.live.stop.set()
+        self.conversation, self.live, self.notice = conversation, None, ""
+        self.chosen, self.notes, self.thoughts = {}, {}, {}
+        self.view += 1
+
+    def finish(self, gesture: str, problem: str = "") -> None:
+        """Tell the tab that a gesture has ended, well or with a problem in words."""
+        if gesture:
+            self.done[gesture] = problem
+        for old in list(self.done)[:-_REMEMBERED]:
+            del self.done[old]

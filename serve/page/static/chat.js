@@ -1,0 +1,195 @@
+// The thread: shows what the server rendered, reports gestures by ids, edits in place.
+const thread = element.querySelector(".thread");
+const scroll = element.querySelector(".scroll");
+const notice = element.querySelector(".notice");
+const jump = element.querySelector(".newest-button");
+const rendered = new Map(); // place in the thread -> html
+let shown = { view: -1, conversation: "", done: {} };
+let following = true;
+let reading = null; // a block whose beginning stays in sight while it grows
+
+const tell = (kind, data) => trigger(kind, { conversation: shown.conversation, ...data });
+const say = (text) => {
+  notice.textContent = text;
+  notice.hidden = !text;
+};
+const composer = makeComposer(element, {
+  send(text, drafts, gesture) {
+    followOn();
+    tell("send", { text, drafts, gesture });
+  },
+  stop: () => tell("stop", {}),
+  say,
+});
+const editors = makeEditors(thread, tell);
+const idOf = (node) => node.closest("[data-completion]").dataset.completion;
+
+function atBottom() {
+  return scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
+}
+
+function follow() {
+  if (following && !(reading && reading.isConnected)) scroll.scrollTop = scroll.scrollHeight;
+  else if (following) {
+    const top = reading.getBoundingClientRect().top - scroll.getBoundingClientRect().top - 16;
+    const below = scroll.scrollHeight - scroll.clientHeight - scroll.scrollTop;
+    scroll.scrollTop += Math.max(0, Math.min(top, below));
+  }
+  jump.hidden = atBottom();
+}
+
+function followOn() {
+  following = true;
+  reading = null;
+}
+
+function show(value) {
+  const moved = value.view !== shown.view;
+  if (moved) {
+    thread.replaceChildren();
+    rendered.clear();
+    followOn();
+  }
+  showTurns(value.turns);
+  showEmpty(value.empty);
+  element.querySelector(".title").textContent = value.title || "New chat";
+  document.title = (value.title ? value.title + " · " : "") + "Redraft";
+  thread.setAttribute("aria-busy", String(value.busy));
+  const first = shown.view === -1;
+  const changed = value.conversation !== shown.conversation;
+  shown = value;
+  if (changed && !(first && !value.conversation)) address(value.conversation);
+  if (value.notice || moved) say(value.notice);
+  composer.update(value);
+  editors.settle(value.done);
+  if (moved) editors.restore();
+  follow();
+  if (moved && matchMedia("(hover: hover)").matches) composer.focus();
+}
+
+function address(id) {
+  const wanted = id ? "#" + id : location.pathname + location.search;
+  history.replaceState(history.state, "", wanted);
+}
+
+function showTurns(turns) {
+  turns.forEach((html, i) => {
+    if (rendered.get(i) === html && !thread.querySelector(".touched")) return;
+    let place = thread.querySelector(`:scope > [data-place="${i}"]`);
+    if (!place) {
+      place = document.createElement("div");
+      place.className = "exchange";
+      place.dataset.place = i;
+      thread.append(place);
+    }
+    morphHtml(place, html);
+    rendered.set(i, html);
+  });
+  thread.querySelectorAll(":scope > [data-place]").forEach((place) => {
+    if (Number(place.dataset.place) < turns.length) return;
+    rendered.delete(Number(place.dataset.place));
+    place.remove();
+  });
+  thread.querySelectorAll(".touched").forEach((node) => node.classList.remove("touched"));
+}
+
+function showEmpty(html) {
+  const old = thread.querySelector(":scope > .start");
+  if (!html) return void (old && old.remove());
+  if (old) return;
+  const start = document.createElement("div");
+  start.className = "start";
+  morphHtml(start, html);
+  thread.append(start);
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = document.createElement("textarea"); // no clipboard without HTTPS
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+  button.classList.add("copied");
+  setTimeout(() => button.classList.remove("copied"), 1200);
+}
+
+function judge(button) {
+  const compare = button.closest(".compare");
+  compare.querySelectorAll(".verdicts button").forEach((b) => (b.disabled = true));
+  compare.classList.add("touched");
+  const data = { turn: compare.dataset.turn, chosen: button.dataset.chosen };
+  tell("judge", { ...data, gesture: newGesture() });
+}
+
+function rate(button) {
+  const on = button.getAttribute("aria-pressed") !== "true";
+  const row = button.closest(".actions");
+  row.querySelectorAll(".thumb").forEach((t) => t.setAttribute("aria-pressed", "false"));
+  button.setAttribute("aria-pressed", String(on)); // at once; the server's word follows
+  row.classList.add("touched");
+  const value = on ? Number(button.dataset.value) : 0;
+  tell("rate", { completion: idOf(button), value, gesture: newGesture() });
+}
+
+onAction(element, {
+  rate,
+  judge,
+  copy: (button) => copy(button.closest("[data-text]").dataset.text, button),
+  "copy-code": (button) => copy(button.closest(".code").querySelector("code").textContent, button),
+  improve: (button) => editors.open("improve", button),
+  reword: (button) => editors.open("reword", button),
+  cancel: (button) => editors.close(button.closest(".editor")),
+  reason(button) {
+    reading = button.closest(".reasoning");
+    const open = button.getAttribute("aria-expanded") === "true";
+    tell(open ? "fold" : "reason", { completion: idOf(button) });
+  },
+  reconsider: (button) => tell("reason", { completion: idOf(button) }),
+  misunderstand: (button) =>
+    tell("misunderstand", { turn: button.dataset.turn, gesture: newGesture() }),
+  uncorrect: (button) => tell("uncorrect", { completion: idOf(button), gesture: newGesture() }),
+  unjudge: (button) => tell("unjudge", { turn: button.dataset.turn, gesture: newGesture() }),
+  regenerate(button) {
+    followOn();
+    tell("regenerate", { drafts: Number(button.dataset.drafts), gesture: newGesture() });
+  },
+  again: () => tell("again", { gesture: newGesture() }),
+  select: (button) => tell("select", { to: button.dataset.to }),
+  example: (button) => composer.ask(button.dataset.text),
+  two: () => composer.toggleTwo(),
+  follow() {
+    followOn();
+    follow();
+  },
+  menu: () => document.documentElement.classList.toggle("drawer"),
+  theme() {
+    const dark = document.body.classList.toggle("dark");
+    localStorage.setItem("redraft-theme", dark ? "dark" : "light");
+  },
+});
+
+const KEYS = { ArrowLeft: 0, "=": 1, x: 2, ArrowRight: 3 };
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("textarea, input") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const buttons = thread.querySelectorAll(".verdicts button");
+  const button = buttons.length === 4 && buttons[KEYS[event.key]];
+  if (!button || button.disabled) return;
+  event.preventDefault();
+  judge(button);
+});
+scroll.addEventListener("scroll", () => {
+  following = atBottom();
+  jump.hidden = following;
+});
+new ResizeObserver(follow).observe(thread);
+
+const theme = localStorage.getItem("redraft-theme");
+if (theme) document.body.classList.toggle("dark", theme === "dark");
+const wanted = location.hash.startsWith("#conv_") ? location.hash.slice(1) : "";
+onNewest(props, watch, show);
+trigger("hello", { conversation: wanted, utc_offset: -new Date().getTimezoneOffset() });

@@ -1,0 +1,81 @@
+// The message field: it is emptied only when the page's server has taken the message.
+const PATIENCE = 8000; // milliseconds until an unanswered message is called unanswered
+
+function makeComposer(element, { send, stop, say }) {
+  const form = element.querySelector(".composer");
+  const field = form.querySelector("textarea");
+  const two = form.querySelector(".two");
+  const go = form.querySelector(".go");
+  let busy = false;
+  let waiting = null;
+
+  field.value = unsent.read("message");
+
+  function fit() {
+    field.style.height = "auto";
+    field.style.height = Math.min(field.scrollHeight, window.innerHeight * 0.4) + "px";
+    go.disabled = !busy && !field.value.trim();
+  }
+
+  // `rest` is what the field holds again when the message was taken.
+  function submit(rest = "") {
+    const text = field.value.trim();
+    if (!text || busy || waiting) return;
+    const gesture = newGesture();
+    const timer = setTimeout(() => {
+      waiting = null;
+      say("The page’s server does not answer. Your text is still here.");
+    }, PATIENCE);
+    waiting = { gesture, timer, rest };
+    send(text, two.getAttribute("aria-pressed") === "true" ? 2 : 1, gesture);
+  }
+
+  field.addEventListener("input", () => {
+    fit();
+    unsent.keep("message", field.value);
+  });
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && busy) stop();
+    // While an input method composes (Chinese, Japanese), Enter picks a character.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    submit();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (busy) stop();
+    else submit();
+  });
+  fit();
+
+  return {
+    // Send something else than what is being typed, which stays.
+    ask(text) {
+      if (busy || waiting) return;
+      const rest = field.value;
+      field.value = text;
+      fit();
+      submit(rest);
+    },
+    toggleTwo() {
+      two.setAttribute("aria-pressed", String(two.getAttribute("aria-pressed") !== "true"));
+      field.focus();
+    },
+    focus: () => field.focus(),
+    update(value) {
+      busy = value.busy;
+      go.setAttribute("aria-label", busy ? "Stop" : "Send");
+      go.title = busy ? "Stop" : "Send";
+      go.classList.toggle("busy", busy);
+      if (waiting && waiting.gesture in value.done) {
+        clearTimeout(waiting.timer);
+        const problem = value.done[waiting.gesture];
+        if (problem) say(problem);
+        else field.value = waiting.rest;
+        unsent.keep("message", field.value);
+        waiting = null;
+      }
+      fit();
+    },
+  };
+}

@@ -1,0 +1,153 @@
+"""All settings, in one frozen object made at the entry point and passed down."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsError(Exception):
+    """A setting has no usable value; the message names it and says what is allowed."""
+
+
+class Settings(BaseSettings):
+    """Read from `REDRAFT_*` environment variables, then `redraft.toml` in the working folder."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REDRAFT_", toml_file="redraft.toml", frozen=True, extra="forbid"
+    )
+
+    home: Path = Field(
+        Path("~/.redraft"), description="Folder of the database, adapters, snapshots and runs."
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL of the record. Empty: SQLite in `REDRAFT_HOME`."
+    )
+    model: str = Field(
+        "smollm2-135m", description="Base model: the built-in one, a folder or a hub id."
+    )
+    engine: Literal["auto", "transformers", "echo"] = Field(
+        "auto", description="Text generator. `auto`: the fastest one installed here."
+    )
+    host: str = Field("127.0.0.1", description="Address that the API and the page listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    page_port: int = Field(7860, ge=1, le=65535, description="Port of the page.")
+    threads: int = Field(
+        64, ge=2, le=1024, description="Requests the API serves at once (threads)."
+    )
+    max_body_mb: float = Field(10, gt=0, description="Largest request body, in MB.")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="Sampling temperature when a request names none."
+    )
+    max_tokens: int = Field(
+        512, ge=1, description="Longest answer, in tokens, when a request names none."
+    )
+    system_prompt: str = Field(
+        "", description="System message of conversations that bring none; empty: the model's own."
+    )
+    rewrite: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Make follow-ups standalone before they are answered. `auto`: when a rewriter "
+        "adapter fits the base model; `on`: also without one, by a prompt with examples.",
+    )
+    rewrite_seconds: float = Field(
+        5.0, gt=0, description="Longest time for a rewrite; then the user's own words are used."
+    )
+    rewrite_context: Literal["history", "alone"] = Field(
+        "history",
+        description="What answers see of a rewritten question: `history` and it, or it `alone`.",
+    )
+    reasoning: Literal["off", "on_demand", "always", "never"] = Field(
+        "off",
+        description="Answers of the form `conclusion #### reasoning`: `on_demand` stops at the "
+        "delimiter and goes on when asked, `always` writes both, `never` the conclusion alone. "
+        "For models that were trained on, or follow, that form.",
+    )
+    history_turns: int = Field(
+        0, ge=0, description="Earlier turns that an answer sees; 0: all that fit the window."
+    )
+    max_drafts: int = Field(8, ge=1, le=64, description="Largest `n` of a request.")
+    holdout_share: float = Field(
+        0.2, ge=0, lt=1, description="Share of conversations held out for the gate, never trained."
+    )
+    schedule: str = Field("0 3 * * *", description="Cron line of the nightly run; empty: none.")
+    min_events: int = Field(
+        50, ge=1, description="New feedback events that start a run before the cron line does."
+    )
+    min_rows: int = Field(16, ge=1, description="Fewest training rows a run accepts.")
+    min_heldout: int = Field(5, ge=2, description="Fewest held-out items the gate accepts.")
+    max_rows_per_user: int = Field(
+        500, ge=1, description="Most feedback rows of one user that count in a run."
+    )
+    seed: int = Field(7, description="Seed of training and of the gate's resampling.")
+    api_key: str = Field(
+        "",
+        repr=False,
+        description="Key of an admin, with which runs and commands reach an API that asks for one.",
+    )
+    drain_seconds: float = Field(
+        60, ge=0, description="Longest wait for running answers before an adapter is unloaded."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    @property
+    def api_url(self) -> str:
+        """Where processes on this machine reach the API."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.host in LOOPBACK
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process. Raises SettingsError in the words of the setting."""
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+    home = settings.home.expanduser().absolute()
+    url = settings.database_url or f"sqlite:///{home / 'redraft.db'}"
+    return settings.model_copy(update={"home": home, "database_url": url})
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(sorted(Settings.model_fields))
+            lines.append(f"redraft.toml has an unknown setting {name!r}. Known: {known}.")
+        else:
+            got = problem.get("input")
+            lines.append(f"REDRAFT_{name.upper()} is {got!r}: {problem['msg']}.")
+    return "\n".join(lines)
+
+
+@lru_cache(maxsize=1)
+def settings_fields() -> list[tuple[str, str, str]]:
+    """(variable, default, help) of every setting, for the generated table in the README."""
+    return [
+        (f"REDRAFT_{name.upper()}", str(field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]

@@ -1,0 +1,1 @@
+"""From a user's message to recorded drafts: window, routing, generation, recording."""

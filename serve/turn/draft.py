@@ -1,0 +1,119 @@
+"""One answer as it grows, and the turn it belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from feedback.tables import User
+from prompts import Prompt
+from prompts.answer_first import DELIMITER
+from serve.engines.base import BASE, Chunk, Message, Sampling
+from serve.engines.text import StopText
+
+Reasoning = Literal["off", "on_demand", "always", "never"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a client asks: its whole history, the newest user message last."""
+
+    user: User
+    messages: Sequence[Message]
+    sampling: Sampling
+    conversation_id: str | None = None
+    adapter: str | None = None  # None: the one in service
+    reasoning: Reasoning = "off"
+    truncate: bool = True
+
+    @property
+    def query(self) -> str:
+        return self.messages[-1]["content"]
+
+    @property
+    def stops_at_delimiter(self) -> bool:
+        return self.reasoning in ("on_demand", "never")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """New text of one draft: of the conclusion, or of the reasoning after the delimiter."""
+
+    draft: int
+    text: str = ""
+    reasoning: str = ""
+    chunk: Chunk | None = None
+
+
+@dataclass
+class Draft:
+    """One completion under way. `split` cuts the text at the delimiter while it streams."""
+
+    completion_id: str
+    split: StopText | None = None
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    top_logprobs: list[Any] = field(default_factory=list)
+    finish_reason: str | None = None
+    stopped_by: str | None = None
+
+    @property
+    def reasoning(self) -> str:
+        return self.split.after if self.split else ""
+
+    def add(self, chunk: Chunk) -> Piece:
+        """Take a chunk in; returns what is new to show."""
+        self.token_ids += chunk.token_ids
+        self.logprobs += chunk.logprobs
+        self.top_logprobs += chunk.top_logprobs
+        self.finish_reason = chunk.finish_reason or self.finish_reason
+        self.stopped_by = chunk.stopped_by or self.stopped_by
+        text, reasoned = chunk.text, len(self.reasoning)
+        if self.split:
+            text = self.split.push(chunk.text)
+            if chunk.finish_reason:
+                text += self.split.finish()
+        self.text += text
+        return Piece(chunk.draft, text, self.reasoning[reasoned:], chunk)
+
+
+@dataclass
+class Turn:
+    """A user message being answered."""
+
+    id: str
+    conversation_id: str
+    question: Question
+    rewritten_query: str
+    prompt: Prompt
+    drafts: list[Draft]
+    prompt_ids: list[int]
+    adapter: str = BASE
+
+    @property
+    def completion_tokens(self) -> int:
+        return sum(len(draft.token_ids) for draft in self.drafts)
+
+    def describe(self) -> dict[str, Any]:
+        """The `redraft` object of an answer."""
+        return {
+            "conversation_id": self.conversation_id,
+            "turn_id": self.id,
+            "completion_ids": [draft.completion_id for draft in self.drafts],
+            "adapter": self.adapter,
+            "query": self.question.query,
+            "rewritten_query": self.rewritten_query,
+            "reasoning": self._reasoning(),
+        }
+
+    def _reasoning(self) -> dict[str, Any]:
+        """Whether a reasoning can be had, and where: of the first draft that stopped for one."""
+        for draft in self.drafts:
+            if self.question.reasoning == "on_demand" and draft.stopped_by == DELIMITER:
+                return {"available": True, "continue_url": continue_url(draft.completion_id)}
+        return {"available": False, "continue_url": None}
+
+
+def continue_url(completion_id: str) -> str:
+    """Where the reasoning of a completion is streamed from."""
+    return f"/v1/chat/completions/{completion_id}/reasoning"

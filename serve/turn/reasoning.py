@@ -1,0 +1,80 @@
+"""The reasoning of an answer that stopped at the delimiter, made when somebody asks for it."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields
+from typing import Any
+
+from feedback import record
+from feedback.database import Database
+from feedback.errors import Conflict
+from feedback.owned import own_completion
+from feedback.tables import Completion, Reasoning, Turn, User
+from prompts.answer_first import DELIMITER
+from serve.engines.base import Engine, Sampling
+from serve.turn.serving import Serving
+
+
+@dataclass
+class Continuation:
+    """What is needed to go on behind the delimiter; `known` when the reasoning was made before."""
+
+    completion: Completion
+    turn: Turn
+    known: Reasoning | None
+
+
+def find_continuation(database: Database, user: User, completion_id: str) -> Continuation:
+    """The completion whose reasoning is asked for. Raises NotFound, or Conflict without one."""
+    with database.reading() as session:
+        completion, turn = own_completion(session, user, completion_id)
+        known = session.get(Reasoning, completion.id)
+    if known is None and completion.stopped_by != DELIMITER:
+        raise Conflict(
+            f"The answer {completion_id} did not stop at {DELIMITER}, so it has no reasoning to go "
+            "on with. Ask with redraft.reasoning: on_demand."
+        )
+    return Continuation(completion, turn, known)
+
+
+def reason(
+    engine: Engine, serving: Serving, database: Database, found: Continuation, max_tokens: int
+) -> Iterator[tuple[str, str | None]]:
+    """Stream the reasoning as (text, finish reason of the last) and record it.
+
+    One that was made before is read from the record.
+
+    It continues the completion's own tokens under the adapter that wrote them, also when another
+    serves by now. What a closed stream has shown is not recorded: asking again begins anew.
+    """
+    if found.known is not None:
+        yield found.known.text, found.known.finish_reason
+        return
+    completion = found.completion
+    token_ids = completion.token_ids or []
+    prompt_ids = [*engine.encode_chat(found.turn.messages), *token_ids]
+    text = engine.decode(token_ids).partition(DELIMITER)[2]  # what shared the delimiter's token
+    made: dict[str, Any] = {"token_ids": [], "logprobs": [], "finish_reason": "stop"}
+    with serving.lease_again(completion.adapter) as adapter:
+        if text:
+            yield text, None
+        sampling = _sampling(completion.sampling, max_tokens)
+        with closing(engine.generate(prompt_ids, sampling, adapter)) as chunks:  # type: ignore[type-var]
+            for chunk in chunks:
+                text += chunk.text
+                made["token_ids"] += chunk.token_ids
+                made["logprobs"] += chunk.logprobs
+                made["finish_reason"] = chunk.finish_reason or made["finish_reason"]
+                if chunk.text:
+                    yield chunk.text, None
+    with database.session() as session:
+        record.record_reasoning(session, completion_id=completion.id, text=text, **made)
+    yield "", made["finish_reason"]
+
+
+def _sampling(recorded: dict[str, Any], max_tokens: int) -> Sampling:
+    known = {field.name for field in fields(Sampling)}
+    values = {name: value for name, value in recorded.items() if name in known}
+    return Sampling(
+        **{**values, "n": 1, "max_tokens": max_tokens, "stop": tuple(values.get("stop", ()))}
+    )
