@@ -1,0 +1,1 @@
+"""From feedback to a better adapter: snapshot, curate, train, evaluate, gate, deploy."""

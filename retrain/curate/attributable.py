@@ -1,0 +1,31 @@
+"""Nothing is learned from a row that cannot say which weights and which prompt wrote the answer."""
+
+from retrain.rows import Row, judged
+from serve.settings import Settings
+
+
+def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int]]:
+    kept: list[Row] = []
+    dropped: dict[str, int] = {}
+    for row in rows:
+        reason = _lacks(row)
+        if reason is None:
+            kept.append(row)
+        else:
+            dropped[reason] = dropped.get(reason, 0) + 1
+    return kept, dropped
+
+
+def _lacks(row: Row) -> str | None:
+    if row["kind"] == "rewrite":
+        return "about a question, not an answer"
+    answers = judged(row)
+    if not answers:
+        return "no answer recorded"
+    if not all(answer["adapter"] for answer in answers):
+        return "no adapter recorded"
+    if any(answer.get("engine") == "echo" for answer in answers):
+        return "written by engine echo, not by weights"
+    if not all(answer["prompt_hash"] for answer in answers):
+        return "no prompt version recorded"
+    return None

@@ -1,0 +1,23 @@
+"""Exact duplicates: the same user said the same about the same text under the same prompt.
+
+The newest row stays, so of two verdicts on one text the later one counts.
+"""
+
+from retrain.rows import Row, judged, prompt_key
+from serve.settings import Settings
+
+
+def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int]]:
+    newest = {_key(row): index for index, row in enumerate(rows)}
+    stay = set(newest.values())
+    kept = [row for index, row in enumerate(rows) if index in stay]
+    gone = len(rows) - len(kept)
+    return kept, {"said before by the same user": gone} if gone else {}
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    if row["kind"] == "correction":
+        texts = [row["payload"]["text"]]
+    else:
+        texts = sorted(answer["text"] for answer in judged(row))
+    return (row["split"], row["user_id"], row["kind"], prompt_key(row), *texts)

@@ -1,0 +1,37 @@
+"""Feedback to training data, one file a dataset, each `build(rows) -> list of examples`.
+
+Examples carry TRL's columns (see `retrain.job.TrainJob`) and two of ours, which `columns` takes off
+again: `feedback_id`, and `signal`, the kind of verdict that they come from.
+"""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from retrain.rows import Row
+
+Example = dict[str, Any]
+OURS = ("feedback_id", "signal")
+
+
+class UnknownDataset(Exception):
+    """A recipe names a dataset that has no file here."""
+
+
+def build(name: str, rows: Sequence[Row]) -> list[Example]:
+    """The examples of dataset `name` in the rows. Raises UnknownDataset."""
+    if name not in names():
+        raise UnknownDataset(f"There is no dataset {name!r}. Known: {', '.join(names())}.")
+    examples: list[Example] = importlib.import_module(f"retrain.datasets.{name}").build(list(rows))
+    return examples
+
+
+def names() -> list[str]:
+    """The datasets in this folder."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
+
+
+def columns(example: Example) -> Example:
+    """The example as a trainer gets it."""
+    return {key: value for key, value in example.items() if key not in OURS}

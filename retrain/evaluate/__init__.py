@@ -1,0 +1,1 @@
+"""Is the candidate better on feedback that nothing was ever trained on?"""

@@ -1,0 +1,70 @@
+"""A paired bootstrap interval that is honest with few items too."""
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from math import gamma, pi, sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The mean of paired differences and its bootstrap interval."""
+
+    n: int
+    wins: int  # differences above zero
+    mean: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def paired_interval(differences: list[float], seed: int, level: float = LEVEL) -> Interval:
+    """The interval of the mean by 10,000 resamples, reproducible by its seed.
+
+    The bootstrap alone is too narrow for few items: with 5, the percentile interval finds a gain in
+    8 % of the comparisons of equals instead of 2.5 %. So Student's interval is taken as well, and
+    of each end the one further out.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    n = len(values)
+    mean = float(values.mean()) if n else 0.0
+    wins = int((values > 0).sum())
+    if n < 2:
+        return Interval(n, wins, mean, float("-inf"), float("inf"))
+    means = _resampled_means(values, np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    reach = student_t((1 + level) / 2, n - 1) * float(values.std(ddof=1)) / sqrt(n)
+    return Interval(n, wins, mean, min(float(low), mean - reach), max(float(high), mean + reach))
+
+
+def _resampled_means(
+    values: NDArray[np.float64], chance: np.random.Generator
+) -> NDArray[np.float64]:
+    n = len(values)
+    counts = chance.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return np.asarray(counts @ values / n, dtype=np.float64)
+
+
+@lru_cache(maxsize=256)
+def student_t(p: float, freedom: int) -> float:
+    """The quantile of Student's t distribution, for p from 0.5 to 0.9999: integrated, bisected."""
+    if freedom > 200:
+        return NormalDist().inv_cdf(p)
+    scale = gamma((freedom + 1) / 2) / (sqrt(freedom * pi) * gamma(freedom / 2))
+    low, high = 0.0, 6400.0 / freedom**2 + 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        x = np.linspace(0.0, middle, 4001)
+        density = scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
+        below = 0.5 + float(np.trapezoid(density, x))
+        low, high = (middle, high) if below < p else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,76 @@
+"""The rule that decides whether a candidate may serve.
+
+1. On the primary kind of held-out feedback, fixed before training, the 95 % interval of the mean
+   gain is above zero, over at least `min_heldout` distinct items.
+2. On no other kind is the interval below zero: a gain in one does not pay for a loss in another.
+3. No guard regresses beyond its margin.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from retrain.evaluate.interval import Interval, paired_interval
+from retrain.evaluate.measure import Gain
+from retrain.guards import Guard
+
+NOUN = {"correction": "corrections", "comparison": "comparisons", "rating": "rated answers"}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says, and the numbers it stands on."""
+
+    promote: bool
+    primary: str
+    reasons: tuple[str, ...]  # against the candidate; empty when it is promoted
+    intervals: dict[str, Interval]  # of the gains that are judged, by kind
+    sums: dict[str, Interval]  # of `gain_sum`, by kind: reported, not judged
+    guards: tuple[Guard, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "promote": self.promote,
+            "primary": self.primary,
+            "reasons": list(self.reasons),
+            "intervals": {kind: found.as_dict() for kind, found in self.intervals.items()},
+            "sums": {kind: found.as_dict() for kind, found in self.sums.items()},
+            "guards": [guard.as_dict() for guard in self.guards],
+        }
+
+
+def decide(
+    gains: Sequence[Gain], guards: Sequence[Guard], primary: str, min_heldout: int, seed: int
+) -> Decision:
+    """Judge a candidate by its gains on held-out items and by its guards."""
+    kinds = sorted({gain.kind for gain in gains} | {primary})
+    intervals = {k: paired_interval([g.gain for g in gains if g.kind == k], seed) for k in kinds}
+    sums = {k: paired_interval([g.gain_sum for g in gains if g.kind == k], seed) for k in kinds}
+    reasons = list(_against(intervals, primary, min_heldout))
+    reasons += [f"guard {g.name} regressed: {g.detail}" for g in guards if not g.held]
+    return Decision(not reasons, primary, tuple(reasons), intervals, sums, tuple(guards))
+
+
+def summary(decision: Decision) -> str:
+    """The decision in one clause, such as "better on 61 of 80 held-out comparisons"."""
+    found = decision.intervals[decision.primary]
+    better = f"better on {found.wins} of {found.n} held-out {NOUN[decision.primary]}"
+    if decision.promote:
+        return f"{better}, all guards held"
+    return f"{better}; rejected: {'; '.join(decision.reasons)}"
+
+
+def _against(intervals: dict[str, Interval], primary: str, min_heldout: int) -> list[str]:
+    reasons = []
+    for kind, found in intervals.items():
+        numbers = (
+            f"on {found.n} held-out {NOUN[kind]} the mean gain is {found.mean:+.3f} "
+            f"(95 % interval {found.low:+.3f} to {found.high:+.3f})"
+        )
+        if kind == primary and found.n < min_heldout:
+            reasons.append(f"{found.n} held-out {NOUN[kind]} were scored, {min_heldout} are needed")
+        elif kind == primary and not found.low > 0:
+            reasons.append(f"not surely better: {numbers}")
+        elif kind != primary and found.high < 0:
+            reasons.append(f"worse: {numbers}")
+    return reasons

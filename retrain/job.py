@@ -1,0 +1,32 @@
+"""What a trainer gets and gives back: the one contract of the files in `retrain/trainers/`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+def silent(step: int, total: int, metrics: Mapping[str, float]) -> None:
+    """A progress callback for callers that do not look."""
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training: base weights, where to start, the rows, where the adapter goes.
+
+    `rows` carry TRL's columns, conversational form:
+    sft         {prompt: [message], completion: [message], weight: float}
+    preference  {prompt: [message], chosen: [message], rejected: [message]}
+    grpo        {prompt: [message], temperature: float,
+                 completions: [{text, token_ids, logprobs, reward, adapter}]}
+    """
+
+    model: Path  # Hugging Face folder of the base model
+    out: Path  # the adapter's folder; created by the trainer
+    rows: Sequence[Mapping[str, Any]]
+    start: Path | None = None  # adapter to go on from (the champion); None: fresh LoRA
+    seed: int = 7
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the recipe's own table
+    progress: Progress = silent

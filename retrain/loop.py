@@ -1,0 +1,103 @@
+"""One run, from snapshot to deploy: `python -m retrain.loop RUN_ID`, a process of its own.
+
+A step whose manifest is whole is skipped, any other starts anew, so a run that was killed goes on
+where it was. Whatever goes wrong ends the run as failed, with the traceback in its log.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from feedback import runs
+from feedback.database import Database, open_database
+from feedback.errors import RecordError
+from retrain import steps
+from retrain.manifest import seal, sealed, start_over
+from retrain.progress import LostRun, Tracker
+from retrain.refusal import Refusal
+from retrain.work import Work, run_folder
+from serve.settings import Settings, load_settings
+
+log = logging.getLogger("redraft")
+
+PATIENT = 10  # how much the run gives way to serving (`nice`)
+
+
+def run(settings: Settings, run_id: str) -> str:
+    """Execute the run's unfinished steps; gives the state it ended in. Raises LostRun."""
+    database = open_database(settings.database_url)
+    try:
+        state, message, adapter = _executed(settings, database, run_id)
+        with database.session() as session:
+            runs.finish_run(session, run_id, state, message, adapter)
+        log.info("%s: %s", state, message)
+        return state
+    finally:
+        database.close()
+
+
+def _executed(settings: Settings, database: Database, run_id: str) -> tuple[str, str, str | None]:
+    """(state, message, adapter) that the run ends with."""
+    try:
+        with database.reading() as session:
+            recipe = runs.get_run(session, run_id).recipe
+        with Tracker(database, run_id) as tracker:
+            work = Work(settings, database, run_id, recipe, tracker)
+            done = _steps(work)
+        return done["state"], done["message"], work.done("train")["adapter"]
+    except LostRun:
+        raise
+    except Refusal as refusal:
+        return "refused", f"Refused to train. {refusal}", None
+    except Exception as error:
+        log.exception("The run failed.")
+        where = run_folder(settings, run_id) / "log.txt"
+        return "failed", f"{type(error).__name__}: {error} The whole story is in {where}.", None
+
+
+def _steps(work: Work) -> dict[str, Any]:
+    """Do what is not done; gives the manifest of the last step."""
+    done = sealed(work.snapshot)
+    if done is None:
+        work.tracker.step("snapshot")
+        done = steps.snapshot(work)
+    for name, step in steps.STEPS.items():
+        folder = work.folder / name
+        done = sealed(folder)
+        if done is None:
+            work.tracker.step(name)
+            done = seal(folder, step(work, start_over(folder)))
+    return done
+
+
+def give_way() -> None:
+    """Let everything else on this machine go first, serving above all."""
+    if hasattr(os, "nice"):
+        os.nice(PATIENT)
+    # Linux shares the processor among sessions first, and a run is a session of its own: there its
+    # niceness counts for nothing unless the session has it too (sched(7), autogroup).
+    group = Path("/proc/self/autogroup")
+    try:
+        group.write_text(str(PATIENT))
+    except OSError as error:
+        # No such file: not Linux, or built without. EINVAL: this session has no group of its own (a
+        # run started by hand where nobody made a session), so that the niceness above counts. EPERM,
+        # EAGAIN, EROFS: not ours to set. In each of these the run is only less polite.
+        log.info("%s was left as it is: %s", group, error.strerror)
+
+
+def main() -> None:
+    """The child process: settings from the environment, log on standard error, low priority."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    give_way()
+    try:
+        run(load_settings(), sys.argv[1])
+    except (LostRun, RecordError) as error:
+        log.error("%s", error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""When a run refuses to train: too little feedback, or feedback that points one way only."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+from retrain.datasets import Example
+from retrain.recipe import Recipe
+from retrain.rows import Row, counts, is_train, picked
+from serve.settings import Settings
+
+MEASURE = {"correction": "correction", "pick": "comparison", "thumb": "rating"}
+PLURAL = {"correction": "corrections", "comparison": "decided comparisons", "rating": "thumbs"}
+
+
+class Refusal(Exception):
+    """There is not enough to learn from; the message says what is missing and how much."""
+
+
+def check_supply(
+    recipe: Recipe,
+    found: Mapping[str, Sequence[Example]],
+    rows: Sequence[Row],
+    heldout: Mapping[str, int],
+    settings: Settings,
+) -> str:
+    """The primary measure, of those that the recipe trains for the one with most held-out items.
+
+    It is fixed here, before anything is trained. `rows` are the curated ones, `heldout` the number
+    of items by kind of feedback. Raises Refusal.
+    """
+    train = [row for row in rows if is_train(row)]
+    if not train:
+        raise Refusal(_nothing(rows, settings))
+    problems = list(filter(None, [_one_sided(train), _too_few(recipe, found, train, settings)]))
+    trained = [e["signal"] for stage in recipe.stages for e in stage.examples(found)]
+    kinds = sorted({MEASURE[signal] for signal in trained}) or ["correction", "comparison"]
+    primary = max(kinds, key=lambda kind: heldout.get(kind, 0))
+    problems += filter(None, [_heldout_short(primary, heldout.get(primary, 0), settings)])
+    if problems:
+        raise Refusal(" ".join(problems))
+    return primary
+
+
+def _nothing(rows: Sequence[Row], settings: Settings) -> str:
+    what = f"only {len(rows)} held-out rows" if rows else "none"
+    return (
+        f"No feedback to learn from yet ({what}). At least {settings.min_rows} training rows are "
+        "needed: correct answers, pick between drafts, rate answers."
+    )
+
+
+def _one_sided(train: Sequence[Row]) -> str | None:
+    if any(row["kind"] == "correction" or picked(row) for row in train):
+        return None
+    values = [row["payload"]["value"] for row in train if row["kind"] == "rating"]
+    ups = sum(value > 0 for value in values)
+    if not values:
+        return (
+            f"The feedback is one-sided: all {len(train)} comparisons are ties or both bad, so "
+            "nothing shows what is better. Missing: corrections, or comparisons with a winner."
+        )
+    if ups == len(values):
+        return (
+            f"The feedback is one-sided: all {ups} ratings are thumbs up, so nothing shows what to "
+            "do better. Missing: thumbs down, corrections, or comparisons with a winner."
+        )
+    if ups == 0:
+        return (
+            f"The feedback is one-sided: all {len(values)} ratings are thumbs down, so nothing "
+            "shows what a good answer is. Missing: corrections, comparisons with a winner, or "
+            "thumbs up."
+        )
+    return None
+
+
+def _too_few(
+    recipe: Recipe,
+    found: Mapping[str, Sequence[Example]],
+    train: list[Row],
+    settings: Settings,
+) -> str | None:
+    used = {e["feedback_id"] for stage in recipe.stages for e in stage.examples(found)}
+    short = settings.min_rows - len(used)
+    if short <= 0:
+        return None
+    given = ", ".join(f"{n} {PLURAL.get(kind, kind)}" for kind, n in counts(train, "kind").items())
+    return (
+        f"Too little to train on: {len(used)} usable training rows (of {given}); at least "
+        f"{settings.min_rows} are needed, {short} more."
+    )
+
+
+def _heldout_short(primary: str, have: int, settings: Settings) -> str | None:
+    short = settings.min_heldout - have
+    if short <= 0:
+        return None
+    share = settings.holdout_share
+    more = (
+        f"about {ceil(short / share)} more {PLURAL[primary]}"
+        if share
+        else "a REDRAFT_HOLDOUT_SHARE"
+    )
+    return (
+        f"Too little to judge by: {have} held-out {PLURAL[primary]}; the gate needs at least "
+        f"{settings.min_heldout}. About {share:.0%} of the conversations are held out, so {more} "
+        "in new conversations are needed."
+    )

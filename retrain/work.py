@@ -1,0 +1,57 @@
+"""What the steps of a run share: its settings, its record, its folders."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feedback import adapters
+from feedback.database import Database
+from feedback.tables import Adapter
+from retrain.manifest import sealed
+from retrain.progress import Tracker
+from serve.settings import Settings
+
+
+class Unusable(Exception):
+    """What a step needs is not there or damaged; the message says what next."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run at work."""
+
+    settings: Settings
+    database: Database
+    run_id: str
+    recipe: Mapping[str, Any]  # what a recipe file said; empty: decide by what there is
+    tracker: Tracker
+
+    @property
+    def folder(self) -> Path:
+        return run_folder(self.settings, self.run_id)
+
+    @property
+    def snapshot(self) -> Path:
+        return self.settings.home / "snapshots" / self.run_id.replace("r-", "s-")
+
+    def done(self, step: str) -> dict[str, Any]:
+        """The manifest of a step that is done. Raises Unusable."""
+        folder = self.snapshot if step == "snapshot" else self.folder / step
+        manifest = sealed(folder)
+        if manifest is None:
+            raise Unusable(
+                f"Step {step} of {self.run_id} is not whole in {folder}. Start a new run."
+            )
+        return manifest
+
+    def champion(self) -> Adapter | None:
+        """The adapter that serves and that this base model can carry, else None."""
+        with self.database.reading() as session:
+            found = adapters.champion(session)
+        return found if found and found.base_model == self.settings.model else None
+
+
+def run_folder(settings: Settings, run_id: str) -> Path:
+    """Where a run keeps its steps and its log."""
+    return settings.home / "runs" / run_id
