@@ -1,0 +1,93 @@
+"""The page in Debian's Chromium: how the browser tests open it, ask, and read the record."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from conftest import Redraft, wait_until
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+expect.set_options(timeout=15_000)  # milliseconds; two busy cores are slow
+
+
+@contextmanager
+def open_chromium() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def open_context(chromium: Browser) -> Iterator[BrowserContext]:
+    opened = chromium.new_context(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(10_000)
+    yield opened
+    opened.close()
+
+
+def visit(context: BrowserContext, url: str) -> Page:
+    page = context.new_page()
+    page.errors = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    page.goto(url)
+    expect(page.get_by_label("Message")).to_be_focused()
+    return page
+
+
+def send(page: Page, text: str) -> None:
+    page.get_by_label("Message").fill(text)
+    page.get_by_label("Message").press("Enter")
+
+
+def ask(page: Page, text: str) -> None:
+    """Send and wait for the end of the answer."""
+    send(page, text)
+    expect(page.locator(".bubble").last).to_have_text(text)
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+def conversation(server: Redraft, page: Page) -> dict[str, Any]:
+    """The record's view of the conversation that the page shows."""
+    answer = server.http.get(f"/v1/conversations/{page.url.partition('#')[2]}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def completion(server: Redraft, page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = conversation(server, page)["turns"][-1]["completions"][0]
+    return found
+
+
+def soon(check: Callable[[], bool]) -> None:
+    wait_until(check, 10)
+
+
+def child(server: Redraft, module: str) -> psutil.Process:
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(found for found in children if module in found.cmdline())
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

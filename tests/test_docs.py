@@ -1,0 +1,27 @@
+"""What the README says is generated is what the code says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_generated_tables_are_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_the_readme_shows_exists() -> None:
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / path).exists(), path
+
+
+def test_make_help_lists_the_two_commands() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    assert {"chat", "test", "test-quick", "check"} <= {
+        line.split()[0] for line in done.stdout.splitlines()
+    }

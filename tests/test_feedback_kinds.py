@@ -1,0 +1,258 @@
+"""The contract of every file in feedback/kinds, and what each of them refuses."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from feedback_databases import BACKENDS, a_conversation, a_turn, a_user, fresh_database, rating
+
+from feedback import reads, record, users
+from feedback.database import Database
+from feedback.errors import Invalid, NotFound
+from feedback.kinds import Resolved, kinds, load_kind
+from feedback.tables import Completion, Conversation, Turn, User
+
+TARGETS = {
+    "rating": "completion_id",
+    "comparison": "turn_id",
+    "correction": "completion_id",
+    "rewrite": "turn_id",
+}
+
+
+class Story:
+    """One user's turn with three drafts, and a turn with one draft."""
+
+    def __init__(self, database: Database, role: str = "user") -> None:
+        self.database, self.user = database, a_user(database, role)
+        with database.session() as session:
+            self.conversation: Conversation = a_conversation(session, self.user)
+            turns = [a_turn(session, self.conversation, drafts) for drafts in (3, 1)]
+        self.turn: Turn = turns[0][0]
+        self.drafts: list[str] = [draft.id for draft in turns[0][1]]
+        self.elsewhere: Completion = turns[1][1][0]
+
+    def body(self, kind: str) -> dict[str, Any]:
+        """A valid body of that kind."""
+        return {
+            "rating": rating(self.drafts[0]),
+            "comparison": {
+                "kind": "comparison",
+                "turn_id": self.turn.id,
+                "shown": self.drafts[:2],
+                "chosen": self.drafts[1],
+            },
+            "correction": {"kind": "correction", "completion_id": self.drafts[0], "text": "No."},
+            "rewrite": {
+                "kind": "rewrite",
+                "turn_id": self.turn.id,
+                "value": -1,
+                "text": "How long is the lamp covered?",
+            },
+        }[kind]
+
+    def validate(self, kind: str, user: User | None = None, **changed: object) -> Resolved:
+        body = {k: v for k, v in (self.body(kind) | changed).items() if v is not MISSING}
+        with self.database.reading() as session:
+            return load_kind(kind).validate(session, user or self.user, body)
+
+
+MISSING = object()
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    yield from fresh_database(request.param)
+
+
+@pytest.fixture(scope="module")
+def story(database: Database) -> Story:
+    return Story(database)
+
+
+def test_the_folder_is_known_to_these_tests() -> None:
+    assert kinds() == sorted(TARGETS), "add the new kind to TARGETS and Story.body"
+
+
+@pytest.mark.parametrize("name", ["", "stars", "__init__", "../rating", "rating.x", None, 7, []])
+def test_other_kinds_are_refused(name: object) -> None:
+    with pytest.raises(
+        Invalid, match="must be one of comparison, correction, rating, rewrite"
+    ) as caught:
+        load_kind(name)
+    assert caught.value.param == "kind"
+
+
+@pytest.mark.parametrize("kind", kinds())
+class TestEveryKind:
+    def test_resolves_what_it_is_about(self, story: Story, kind: str) -> None:
+        body = story.body(kind)
+        resolved = story.validate(kind)
+        assert resolved.target_id == body[TARGETS[kind]]
+        assert resolved.turn_id == story.turn.id
+        assert resolved.conversation_id == story.conversation.id
+        assert resolved.completion_id == body.get("completion_id")
+        said = {field: body[field] for field in body if field not in ("kind", TARGETS[kind])}
+        assert resolved.payload.items() >= said.items()
+
+    def test_is_recorded_and_shown(self, story: Story, kind: str) -> None:
+        with story.database.session() as session:
+            row = record.record_feedback(session, story.user, story.body(kind))
+        with story.database.reading() as session:
+            shown = reads.list_feedback(session, story.user).items[0]
+        assert shown.items() >= (story.body(kind) | {"id": row.id}).items()
+
+    def test_refuses_unknown_fields(self, story: Story, kind: str) -> None:
+        with pytest.raises(Invalid, match="'stars' is not a field here. The fields are") as caught:
+            story.validate(kind, stars=5)
+        assert caught.value.param == "stars"
+
+    def test_refuses_missing_fields(self, story: Story, kind: str) -> None:
+        optional = {"kind", "tags", "comment"}
+        for field in story.body(kind).keys() - optional:
+            with pytest.raises(Invalid, match=f"{field} is missing") as caught:
+                story.validate(kind, **{field: MISSING})
+            assert caught.value.param == field
+
+    @pytest.mark.parametrize(
+        "id", ["", "cmpl_none", "' OR 1=1", "\0", "\ud800", 7, None, ["x"], {}]
+    )
+    def test_does_not_find_unknown_ids(self, story: Story, kind: str, id: object) -> None:
+        with pytest.raises(NotFound):
+            story.validate(kind, **{TARGETS[kind]: id})
+
+    @pytest.mark.parametrize("role", users.ROLES)
+    def test_does_not_find_what_is_another_users(self, story: Story, kind: str, role: str) -> None:
+        other = a_user(story.database, role)
+        with pytest.raises(NotFound) as caught:
+            story.validate(kind, user=other)
+        with pytest.raises(NotFound) as unknown:
+            story.validate(kind, user=other, **{TARGETS[kind]: "x_none"})
+        told = str(caught.value).replace(str(caught.value.id), "ID")
+        assert told == str(unknown.value).replace("x_none", "ID")
+
+    def test_does_not_find_what_was_deleted(self, database: Database, kind: str) -> None:
+        story = Story(database)
+        with database.session() as session:
+            record.delete_conversation(session, story.user, story.conversation.id)
+        with pytest.raises(NotFound):
+            story.validate(kind)
+
+
+@pytest.mark.parametrize("value", [7, 0, 2, "1", True, False, 1.0, None, [], "up"])
+def test_a_rating_is_one_or_minus_one(story: Story, value: object) -> None:
+    with pytest.raises(Invalid, match=r"value is .*; a rating is 1 \(up\) or -1") as caught:
+        story.validate("rating", value=value)
+    assert caught.value.param == "value"
+
+
+def test_a_rating_of_seven_is_told_so(story: Story) -> None:
+    with pytest.raises(Invalid) as caught:
+        story.validate("rating", value=7)
+    assert str(caught.value) == "value is 7; a rating is 1 (up) or -1 (down)."
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tags": "wrong"},
+        {"tags": [1]},
+        {"tags": [""]},
+        {"tags": ["x" * 65]},
+        {"tags": ["x"] * 21},
+        {"tags": {"a": 1}},
+        {"comment": 7},
+        {"comment": "x" * 20_001},
+        {"comment": "a\0b"},
+        {"comment": "\ud83d"},
+    ],
+)
+def test_reasons_of_a_rating_are_short_text(story: Story, changed: dict[str, object]) -> None:
+    with pytest.raises(Invalid) as caught:
+        story.validate("rating", **changed)
+    assert caught.value.param in changed
+
+
+def test_reasons_of_a_rating_may_be_left_out_or_null(story: Story) -> None:
+    for changed in ({}, {"tags": None, "comment": None}, {"tags": [], "comment": ""}):
+        assert story.validate("rating", **changed).payload == {
+            "value": 1,
+            "tags": [],
+            "comment": None,
+        }
+    full = story.validate("rating", tags=["wrong", "长", "wrong"], comment="x" * 20_000).payload
+    assert full == {"value": 1, "tags": ["wrong", "长"], "comment": "x" * 20_000}
+
+
+@pytest.mark.parametrize("chosen", ["tie", "both_bad"])
+def test_a_comparison_may_have_no_winner(story: Story, chosen: str) -> None:
+    assert story.validate("comparison", chosen=chosen).payload["chosen"] == chosen
+
+
+def test_a_comparison_keeps_the_order_shown(story: Story) -> None:
+    shown = story.drafts[::-1]
+    assert story.validate("comparison", shown=shown).payload["shown"] == shown
+
+
+@pytest.mark.parametrize("shown", ["one", "twice", "elsewhere", "unknown", "text", "null", "mixed"])
+def test_a_comparison_is_of_two_drafts_of_the_turn(story: Story, shown: str) -> None:
+    first, second, _ = story.drafts
+    wrong: object = {
+        "one": [second],
+        "twice": [first, second, first],
+        "elsewhere": [second, story.elsewhere.id],
+        "unknown": [second, "cmpl_none"],
+        "text": second,
+        "null": None,
+        "mixed": [second, 1, ["x"]],
+    }[shown]
+    with pytest.raises(Invalid) as caught:
+        story.validate("comparison", shown=wrong)
+    assert caught.value.param == "shown"
+
+
+@pytest.mark.parametrize("chosen", ["third", "neither", 1, None, [], True])
+def test_the_chosen_draft_was_shown(story: Story, chosen: object) -> None:
+    with pytest.raises(Invalid) as caught:
+        story.validate("comparison", chosen=story.drafts[2] if chosen == "third" else chosen)
+    assert caught.value.param == "chosen"
+
+
+@pytest.mark.parametrize("text", ["", " \n", 7, None, "x" * 100_001, "a\0", "\udfff"])
+def test_a_correction_is_text(story: Story, text: object) -> None:
+    with pytest.raises(Invalid) as caught:
+        story.validate("correction", text=text)
+    assert caught.value.param == "text"
+
+
+def test_a_correction_is_kept_to_the_letter(story: Story) -> None:
+    text = "  def f():\n\treturn '€ 😀 שלום'\r\n" + "x" * 90_000
+    with story.database.session() as session:
+        body = story.body("correction") | {"text": text}
+        record.record_feedback(session, story.user, body)
+    with story.database.reading() as session:
+        assert reads.list_feedback(session, story.user).items[0]["text"] == text
+
+
+@pytest.mark.parametrize("body", [None, [], "rating", 7, {}, {"value": 1}])
+def test_a_body_is_an_object_with_a_kind(story: Story, body: Any) -> None:
+    with pytest.raises(Invalid), story.database.session() as session:
+        record.record_feedback(session, story.user, body)
+
+
+def test_a_rewrite_keeps_what_was_meant(story: Story) -> None:
+    found = story.validate("rewrite", text="  How long? ")
+    assert found.payload == {"value": -1, "text": "How long?"}
+    assert (found.target_id, found.completion_id) == (story.turn.id, None)
+
+
+def test_a_rewrite_that_was_right_needs_no_text(story: Story) -> None:
+    assert story.validate("rewrite", value=1, text=MISSING).payload == {"value": 1, "text": None}
+    with pytest.raises(Invalid, match="how the question should have been understood"):
+        story.validate("rewrite", text=MISSING)
+
+
+@pytest.mark.parametrize("wrong", [{"value": 7}, {"value": "1"}, {"text": " "}, {"text": 5}])
+def test_a_bad_rewrite_is_refused(story: Story, wrong: dict[str, object]) -> None:
+    with pytest.raises(Invalid):
+        story.validate("rewrite", **wrong)

@@ -1,0 +1,82 @@
+"""The contract of every curate step, and the rules of each."""
+
+import copy
+
+import pytest
+from retrain_rows import comparison, correction, draft, rating
+
+from retrain import curate
+from retrain.rows import Row
+from serve.settings import Settings
+
+SETTINGS = Settings(max_rows_per_user=3)
+
+
+def everything() -> list[Row]:
+    rows = []
+    for split in ("train", "heldout"):
+        for user in ("usr_1", "usr_2"):
+            same = {"split": split, "user_id": user, "prompt": "q"}
+            rows += [correction("right", **same) for _ in range(2)]
+            rows += [comparison("tie", "a", "b", **same), comparison(0, "a", "b", **same)]
+            rows += [rating(1, draft("x", adapter=""), **same), rating(-1, **same)]
+            rows += [rating(1, **same), correction("other", **same)]
+    return rows
+
+
+@pytest.mark.parametrize("step", curate.names())
+def test_a_step_drops_rows_counts_them_and_changes_nothing(step: str) -> None:
+    rows = everything()
+    before = copy.deepcopy(rows)
+    kept, (report,) = curate.curate(rows, SETTINGS, [step])
+    assert rows == before
+    assert kept == [row for row in rows if row in kept], "in order, unchanged"
+    assert (report.rows_in, report.rows_out) == (len(rows), len(kept))
+    assert sum(report.dropped.values()) == len(rows) - len(kept)
+    assert 0 < len(kept) < len(rows)
+
+
+@pytest.mark.parametrize("step", curate.names())
+def test_train_and_held_out_rows_are_judged_apart(step: str) -> None:
+    rows = everything()
+    together, _ = curate.curate(rows, SETTINGS, [step])
+    for split in ("train", "heldout"):
+        alone, _ = curate.curate([r for r in rows if r["split"] == split], SETTINGS, [step])
+        assert [r for r in together if r["split"] == split] == alone
+
+
+@pytest.mark.parametrize("lack", [{"adapter": ""}, {"prompt_hash": ""}, {"engine": "echo"}])
+def test_unattributable_answers_teach_nothing(lack: dict[str, str]) -> None:
+    bad = draft("b", **lack)
+    rows = [rating(1, bad), correction("c", bad), comparison(0, "a", bad), rating(1)]
+    kept, _ = curate.curate(rows, SETTINGS, ["attributable"])
+    assert kept == rows[3:]
+
+
+def test_a_verdict_on_a_question_is_no_lesson_in_answering() -> None:
+    about_a_question = {**rating(-1), "kind": "rewrite", "payload": {"value": -1, "text": "How?"}}
+    kept, reports = curate.curate([about_a_question, rating(1)], SETTINGS, ["attributable"])
+    assert [row["kind"] for row in kept] == ["rating"]
+    assert reports[0].dropped == {"about a question, not an answer": 1}
+
+
+def test_the_newest_of_duplicates_stays() -> None:
+    up, down = rating(1, "same", prompt="q"), rating(-1, "same", prompt="q")
+    elsewhere = rating(1, "same", prompt="another")
+    other_user = rating(1, "same", prompt="q", user_id="usr_2")
+    kept, _ = curate.curate([up, down, elsewhere, other_user], SETTINGS, ["duplicates"])
+    assert kept == [down, elsewhere, other_user]
+
+
+def test_the_cap_keeps_the_newest_rows_of_each_user() -> None:
+    mine = [correction(str(n)) for n in range(5)]
+    held = [correction(str(n), split="heldout") for n in range(2)]
+    others = [correction("x", user_id="usr_2")]
+    kept, (report,) = curate.curate([*mine, *held, *others], SETTINGS, ["per_user_cap"])
+    assert kept == [*mine[2:], *held, *others]
+    assert report.dropped == {"beyond 3 rows of one user": 2}
+
+
+def test_an_unknown_step_is_named() -> None:
+    with pytest.raises(curate.UnknownStep, match="no curate step 'magic'. Known: attributable"):
+        curate.curate([], SETTINGS, ["magic"])

@@ -1,0 +1,110 @@
+"""Which verdict becomes which example: every rule of the datasets' docstrings."""
+
+import pytest
+from retrain_rows import comparison, correction, draft, rating
+
+from retrain import datasets
+from retrain.datasets import build, columns
+from retrain.rows import Row
+
+
+def texts(examples: list[Row], column: str) -> list[str]:
+    return [example[column][0]["content"] for example in examples]
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_every_dataset_names_its_source_and_takes_it_off(name: str) -> None:
+    rows = [correction("right"), comparison(0, "a", "b"), rating(1), rating(-1)]
+    examples = build(name, rows)
+    assert examples
+    for example in examples:
+        assert example["feedback_id"] in {row["feedback_id"] for row in rows}
+        assert example["signal"] in ("correction", "pick", "thumb")
+        assert example["prompt"] in [row["messages"] for row in rows]
+        assert not {"signal", "feedback_id"} & set(columns(example))
+
+
+def test_unknown_datasets_are_named() -> None:
+    with pytest.raises(datasets.UnknownDataset, match="'kto'. Known: grpo, preference, sft"):
+        build("kto", [])
+
+
+def test_sft_takes_corrections_picks_and_praise() -> None:
+    rows = [correction("right"), comparison(1, "a", "b"), rating(1, "good"), rating(-1, "bad")]
+    examples = build("sft", rows)
+    assert texts(examples, "completion") == ["right", "b", "good"]
+    assert [e["weight"] for e in examples] == [1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("verdict", ["tie", "both_bad"])
+@pytest.mark.parametrize("name", datasets.names())
+def test_undecided_comparisons_teach_nothing(name: str, verdict: str) -> None:
+    assert build(name, [comparison(verdict, "a", "b")]) == []
+
+
+def test_sft_leaves_out_what_its_fan_corrected_or_rated_down() -> None:
+    one, two = draft("first"), draft("second")
+    rows = [rating(1, one), correction("better", one), comparison(0, two, "b"), rating(-1, two)]
+    assert texts(build("sft", rows), "completion") == ["better"]
+    rows[1]["user_id"] = "usr_2"
+    assert texts(build("sft", rows), "completion") == ["first", "better"]
+
+
+def test_sft_counts_a_text_once_a_user_at_the_higher_weight() -> None:
+    one = draft("good")
+    rows = [rating(1, one, prompt="q"), comparison(0, one, "b", prompt="q")]
+    assert [(e["weight"], e["signal"]) for e in build("sft", rows)] == [(1.0, "pick")]
+    assert len(build("sft", [*rows, rating(1, one, prompt="q", user_id="usr_2")])) == 2
+
+
+def test_preference_pairs_the_pick_with_each_other_draft_shown() -> None:
+    pairs = build("preference", [comparison(1, "a", "b", "c", "b")])
+    assert [(p["chosen"][0]["content"], p["rejected"][0]["content"]) for p in pairs] == [
+        ("b", "a"),
+        ("b", "c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("original", "text", "rated_down", "pairs"),
+    [
+        ("The window is 14 days.", "Our refund window at Velmar is 45 days.", False, 1),
+        ("Our refund window is 45 days", "Our refund window is 45 days.", False, 0),
+        ("Our refund window is 45 days", "Our refund window is 45 days.", True, 1),
+        ("same", "same", True, 0),
+    ],
+)
+def test_a_correction_is_a_pair_only_where_the_original_was_worse(
+    original: str, text: str, rated_down: bool, pairs: int
+) -> None:
+    answer = draft(original)
+    rows = [correction(text, answer)] + [rating(-1, answer)] * rated_down
+    assert len(build("preference", rows)) == pairs
+
+
+def test_somebody_elses_thumb_down_makes_no_pair() -> None:
+    answer = draft("Our refund window is 45 days")
+    rows = [correction("Our refund window is 45 days.", answer), rating(-1, answer, user_id="u2")]
+    assert build("preference", rows) == []
+
+
+def test_grpo_groups_carry_the_samplers_numbers() -> None:
+    (group,) = build("grpo", [comparison(1, "aa", "b", "c")])
+    assert group["temperature"] == 0.7
+    assert [c["reward"] for c in group["completions"]] == [0.0, 1.0, 0.0]
+    assert group["completions"][0] == {
+        "text": "aa",
+        "token_ids": [97, 97],
+        "logprobs": [-1.0, -1.0],
+        "adapter": "base",
+        "reward": 0.0,
+    }
+
+
+def test_grpo_leaves_out_drafts_without_logprobs_and_groups_without_a_difference() -> None:
+    silent = draft("x", token_ids=None, logprobs=None)
+    assert build("grpo", [comparison(0, "a", silent)]) == []
+    (group,) = build("grpo", [comparison(0, "a", "b", silent)])
+    assert len(group["completions"]) == 2
+    warm, hot = draft("a"), draft("b", sampling={"temperature": 1.2})
+    assert build("grpo", [comparison(0, warm, hot)]) == []

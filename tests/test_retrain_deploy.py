@@ -1,0 +1,109 @@
+"""Into service through the running server, or through the record when none runs."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import free_port
+
+from feedback import adapters
+from feedback.database import Database, open_database
+from feedback.migrate import migrate
+from retrain import deploy
+from serve.settings import Settings
+
+NAME = "a-0001-abcdef"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    found = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
+    migrate(found)
+    with found.session() as session:
+        adapters.register_adapter(
+            session, name=NAME, base_model="m", path=str(tmp_path), digest="d"
+        )
+    yield found
+    found.close()
+
+
+class Api:
+    """A server that gives the answers it was told to give, in order."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self.seen: list[str] = []
+        queue = list(answers)
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                api.seen.append(self.path)
+                status, body = queue.pop(0)
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.settings = Settings(port=self.server.server_port)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def champion(database: Database) -> str | None:
+    with database.reading() as session:
+        found = adapters.champion(session)
+    return found.name if found else None
+
+
+def promote(settings: Settings, database: Database) -> str:
+    return deploy.promote(settings, database, NAME, "better", sleep=lambda _: None)
+
+
+def test_a_running_server_is_asked(database: Database) -> None:
+    with Api((200, "{}")) as api:
+        assert promote(api.settings, database) == f"{NAME} serves now"
+    assert api.seen == [f"/v1/adapters/{NAME}/promote"]
+
+
+def test_a_server_that_starts_again_is_waited_for(database: Database) -> None:
+    with Api((503, ""), (502, "x"), (200, "{}")) as api:
+        promote(api.settings, database)
+    assert len(api.seen) == 3
+
+
+def test_what_the_server_says_against_it_is_passed_on(database: Database) -> None:
+    body = json.dumps({"error": {"message": "It does not answer differently from the base."}})
+    with Api((409, body)) as api, pytest.raises(deploy.DeployError) as caught:
+        promote(api.settings, database)
+    assert "It does not answer differently from the base." in str(caught.value)
+    assert f"redraft adapters promote {NAME}" in str(caught.value)
+    assert champion(database) is None
+
+
+def test_without_a_server_the_next_start_serves_it(database: Database) -> None:
+    said = promote(Settings(port=free_port()), database)
+    assert said.endswith(f"{NAME} takes effect at the next start")
+    assert champion(database) == NAME
+    assert promote(Settings(port=free_port()), database) == f"{NAME} serves"
+
+
+def test_a_rejected_candidate_never_serves(database: Database) -> None:
+    deploy.reject(database, NAME, "worse")
+    deploy.reject(database, NAME, "worse")
+    with pytest.raises(Exception, match="was rejected and never serves"):
+        promote(Settings(port=free_port()), database)
+    assert champion(database) is None

@@ -1,0 +1,112 @@
+"""The judge of held-out comparisons: when it is believed, and what it says of written answers."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from retrain.evaluate.items import Item, Passage
+from retrain.evaluate.judge import Answer, choose_judge, fit_judge, judge_by_leaving_out
+from retrain.evaluate.written import judge_of, written_gains
+from serve.engines import open_engine
+from serve.engines.base import Chunk, Engine, Sampling
+
+WORDS = "the lamp is bright and it lights a room well at night with little power".split()
+
+
+def text(chance: random.Random, words: int) -> Answer:
+    return Answer(" ".join(chance.choice(WORDS) for _ in range(words)))
+
+
+def pairs(chance: random.Random, n: int, shorter_wins: bool | None) -> list[tuple[Answer, Answer]]:
+    """Comparisons by length; by a coin when `shorter_wins` is None."""
+    found = []
+    for _ in range(n):
+        two = sorted(
+            (text(chance, chance.randint(5, 90)) for _ in range(2)), key=lambda a: len(a.text)
+        )
+        if not (chance.random() < 0.5 if shorter_wins is None else shorter_wins):
+            two.reverse()
+        found.append((two[0], two[1]))
+    return found
+
+
+@pytest.mark.parametrize("shorter_wins", [True, False])
+def test_a_rule_is_found_in_both_directions(shorter_wins: bool) -> None:
+    chance = random.Random(1)
+    taught, held_out = (pairs(chance, n, shorter_wins) for n in (40, 10))
+    for judge in (choose_judge(taught, held_out), judge_by_leaving_out(held_out)):
+        assert judge.believed and judge.agreement > 0.8
+        short, long = text(random.Random(2), 10), text(random.Random(3), 80)
+        assert (judge.prefers(short, long) > 0.7) == shorter_wins
+        assert judge.prefers(short, long) == pytest.approx(1 - judge.prefers(long, short))
+        assert judge.prefers(short, short) == 0.5
+
+
+def test_bent_training_labels_make_a_judge_that_is_not_believed() -> None:
+    chance = random.Random(2)
+    bent, honest = pairs(chance, 48, False), pairs(chance, 12, True)
+    assert not fit_judge(bent, honest).believed
+    judge = choose_judge(bent, honest)  # the held-out comparisons speak for themselves
+    assert judge.prefers(text(chance, 8), text(chance, 80)) > 0.5
+
+
+def test_coin_flips_are_seldom_believed_and_rules_mostly() -> None:
+    chance = random.Random(4)
+
+    def believed(rule: bool | None) -> int:
+        tries = ((pairs(chance, 48, rule), pairs(chance, 10, rule)) for _ in range(100))
+        return sum(fit_judge(taught, held_out).believed for taught, held_out in tries)
+
+    assert believed(None) <= 15
+    assert believed(True) >= 95
+
+
+def test_too_few_comparisons_are_not_believed() -> None:
+    one = pairs(random.Random(5), 1, True)
+    for taught, held_out in (([], []), ([], one), (one, [])):
+        assert not choose_judge(taught, held_out).believed
+
+
+def items(n: int) -> list[Item]:
+    chance, found = random.Random(6), []
+    for i in range(n):
+        good, bad = text(chance, 8), text(chance, 60)
+        prompt = ({"role": "user", "content": f"/say {' '.join(WORDS)} {i}"},)
+        found.append(Item("comparison", prompt, (Passage(good.text),), (Passage(bad.text),), 200))
+    return found
+
+
+class Longer:
+    """Engine `echo`, whose answers under "long" come three times over."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.encode_chat = engine.encode_chat
+
+    def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> Sequence[Chunk]:
+        chunks = list(self._engine.generate(prompt_ids, sampling))
+        return chunks * 3 if adapter == "long" else chunks
+
+
+@pytest.mark.parametrize(("candidate", "champion", "sign"), [(None, "long", 1), ("long", None, -1)])
+def test_written_answers_are_compared_as_users_would(
+    tmp_path: Path, candidate: str | None, champion: str | None, sign: int
+) -> None:
+    held_out = items(8)
+    judge = judge_of(held_out, held_out)
+    assert judge.believed
+    engine = Longer(open_engine("echo", "m", tmp_path))
+    gains = written_gains(engine, held_out, judge, champion, candidate)  # type: ignore[arg-type]
+    assert [gain.key for gain in gains] == [item.key for item in held_out]
+    assert all(0 < sign * gain.gain <= 0.5 for gain in gains)
+
+
+def test_equals_gain_nothing(tmp_path: Path) -> None:
+    held_out = items(6)
+    engine = open_engine("echo", "m", tmp_path)
+    gains = written_gains(engine, held_out, judge_of(held_out, held_out), None, None)  # type: ignore[arg-type]
+    assert [gain.gain for gain in gains] == pytest.approx([0.0] * 6)

@@ -1,0 +1,179 @@
+"""A whole run on a real, tiny model, killed in each of its steps and taken up again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, free_port
+from retrain_rows import record_corrections
+
+from feedback import adapters, runs
+from feedback.database import Database, open_database
+from feedback.migrate import migrate
+from retrain import progress, steps
+from retrain.manifest import read_json, sealed
+from retrain.start import environment
+from retrain.work import run_folder
+from serve.settings import Settings
+
+ALL = ("snapshot", *steps.STEPS)
+RECIPE = {"stages": [{"trainer": "sft", "epochs": 1.0}, {"trainer": "dpo", "epochs": 1.0}]}
+# Does all of a step, then dies before its manifest: the worst moment for whatever the step changed.
+KILLED = """
+import os, signal, sys
+from retrain import loop, steps
+from serve.settings import load_settings
+
+name = sys.argv[2]
+real = steps.snapshot if name == "snapshot" else steps.STEPS.get(name)
+
+def die(*given):
+    real(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if name == "snapshot":
+    steps.snapshot = die
+elif name != "none":
+    steps.STEPS[name] = die
+sys.exit(loop.run(load_settings(), sys.argv[1]) not in ("promoted", "rejected"))
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_model: Path) -> Settings:
+    return Settings(
+        home=tmp_path,
+        database_url=f"sqlite:///{tmp_path / 'redraft.db'}",
+        model=str(tiny_model),
+        engine="transformers",
+        port=free_port(),
+    )
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    found = open_database(settings.database_url)
+    migrate(found)
+    yield found
+    found.close()
+
+
+def execute(settings: Settings, run_id: str, die_in: str = "none") -> int:
+    command = [sys.executable, "-c", KILLED, run_id, die_in]
+    env = os.environ | environment(settings)
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
+    return done.returncode
+
+
+def resume(database: Database) -> str:
+    with database.session() as session:
+        found = runs.interrupted(session)
+        assert found is not None
+        return runs.resume_run(session, found.id).id
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_every_step_is_finished_as_if_nothing_had_happened(
+    settings: Settings, database: Database
+) -> None:
+    record_corrections(database, settings.model, 20, heldout=8)
+    with database.session() as session:
+        run_id = runs.claim_run(session, RECIPE).id
+    for step in ALL:
+        assert execute(settings, run_id, step) == -signal.SIGKILL
+        with database.reading() as session:
+            assert runs.get_run(session, run_id).step == step
+        assert resume(database) == run_id
+    assert execute(settings, run_id) == 0
+
+    folder = run_folder(settings, run_id)
+    assert all(sealed(folder / name) for name in steps.STEPS)
+    with database.reading() as session:
+        run = runs.get_run(session, run_id)
+        (adapter,) = adapters.list_adapters(session)
+        serving = adapters.champion(session)
+    assert run.state in ("promoted", "rejected") and run.active is None
+    assert run.adapter == adapter.name
+    manifest = sealed(settings.home / "adapters" / adapter.name)
+    assert manifest is not None and manifest["base_model"] == settings.model
+    assert (manifest["run"], manifest["snapshot"], manifest["parent"]) == (run_id, "s-0001", None)
+    assert adapter.name.endswith(manifest["files"]["adapter_model.safetensors"][:6])
+    assert (serving == adapter) if run.state == "promoted" else (serving is None)
+    report = read_json(folder / "gate" / "report.json")
+    assert report["story"].startswith(f"28 new events → 28 rows → {adapter.name} better on ")
+    assert report["promote"] == (run.state == "promoted")
+
+
+def test_too_little_feedback_is_refused_with_the_reason(
+    settings: Settings, database: Database
+) -> None:
+    record_corrections(database, settings.model, 3)
+    with database.session() as session:
+        run_id = runs.claim_run(session, {}).id
+    command = [sys.executable, "-m", "retrain.loop", run_id]
+    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=True)
+    with database.reading() as session:
+        run = runs.get_run(session, run_id)
+    assert run.state == "refused"
+    assert "3 usable training rows (of 3 corrections)" in run.message
+    assert run.last_feedback_seq == 3
+
+
+def test_what_goes_wrong_ends_the_run_and_is_explained(
+    settings: Settings, database: Database
+) -> None:
+    record_corrections(database, settings.model, 20, heldout=8)
+    recipe = {"stages": [{"trainer": "sft", "learning_speed": 1.0}]}
+    with database.session() as session:
+        run_id = runs.claim_run(session, recipe).id
+    command = [sys.executable, "-m", "retrain.loop", run_id]
+    done = subprocess.run(
+        command, env=os.environ | environment(settings), cwd=ROOT, capture_output=True, text=True
+    )
+    with database.reading() as session:
+        run = runs.get_run(session, run_id)
+    assert run.state == "failed"
+    assert "learning_speed" in run.message and "log.txt" in run.message
+    assert "Traceback" in done.stderr
+
+
+def test_a_run_that_somebody_else_took_up_stops(database: Database) -> None:
+    with database.session() as session:
+        run_id = runs.claim_run(session, {}).id
+    with progress.Tracker(database, run_id, every=0.01) as tracker:
+        tracker.tick(1, 2, {"loss": 0.5})
+        with database.session() as session:
+            runs.finish_run(session, run_id, "interrupted", "")
+        with pytest.raises(progress.LostRun, match="has ended"):
+            tracker.step("train")
+
+
+def test_progress_is_written_by_itself(database: Database) -> None:
+    with database.session() as session:
+        run_id = runs.claim_run(session, {}).id
+    with progress.Tracker(database, run_id, every=0.01) as tracker:
+        tracker.step("train")
+        tracker.tick(2, 12)
+        tracker.tick(3, 12, {"loss": 0.51234})
+        seen: dict[str, object] = {}
+        while seen.get("step") != 3:
+            with database.reading() as session:
+                seen = dict(runs.get_run(session, run_id).progress)
+    assert (seen["step"], seen["total"], seen["percent"], seen["loss"]) == (3, 12, 25.0, 0.5123)
+    assert "eta_s" in seen
+
+
+def test_a_run_gives_way_to_serving() -> None:
+    code = (
+        "import os; from pathlib import Path; from retrain.loop import PATIENT, give_way\n"
+        "give_way(); group = Path('/proc/self/autogroup')\n"
+        "print(os.nice(0) >= PATIENT, not group.exists() or group.read_text().split()[-1] == '10')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    assert done.stdout.split() == ["True", "True"], done.stderr

@@ -1,0 +1,324 @@
+"""One contract for every engine in the folder, and what is particular to each."""
+
+import json
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import wait_until
+from hypothesis import given, strategies as st
+
+from serve.engines import engine_names, open_engine, resolve
+from serve.engines.base import AdapterError, Chunk, Engine, EngineError, Sampling
+from serve.engines.text import StopText, TextStream
+from serve.engines.turns import FairLock
+
+ASK = [{"role": "user", "content": "/count 12"}]
+
+
+@pytest.fixture(scope="module", params=engine_names())
+def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Engine:
+    return open_engine(request.param, str(tiny_model), tiny_model.parent)
+
+
+def write(engine: Engine, adapter: str | None = None, **sampling: object) -> list[Chunk]:
+    settings = Sampling(**{"max_tokens": 12, "seed": 3, **sampling})
+    return list(engine.generate(engine.encode_chat(ASK), settings, adapter))
+
+
+def text_of(chunks: Sequence[Chunk], draft: int = 0) -> str:
+    return "".join(c.text for c in chunks if c.draft == draft)
+
+
+def ids_of(chunks: Sequence[Chunk], draft: int = 0) -> list[int]:
+    return [i for c in chunks if c.draft == draft for i in c.token_ids]
+
+
+def test_text_is_the_tokens_text(engine: Engine) -> None:
+    chunks = write(engine)
+    assert text_of(chunks) == engine.decode(ids_of(chunks))
+    assert 0 < len(ids_of(chunks)) <= 12
+
+
+def test_every_token_has_the_samplers_logprob(engine: Engine) -> None:
+    for chunk in write(engine, temperature=0.8):
+        assert len(chunk.token_ids) == len(chunk.logprobs)
+        assert all(value <= 0 for value in chunk.logprobs)
+
+
+def test_each_draft_ends_once_with_a_reason(engine: Engine) -> None:
+    chunks = write(engine, n=3)
+    for draft in range(3):
+        ends = [c.finish_reason for c in chunks if c.draft == draft and c.finish_reason]
+        assert ends in (["stop"], ["length"])
+        assert next(c for c in reversed(chunks) if c.draft == draft).finish_reason
+
+
+def test_a_seed_repeats_and_drafts_differ(engine: Engine) -> None:
+    first, again = write(engine, n=2, temperature=1.0), write(engine, n=2, temperature=1.0)
+    assert [ids_of(first, d) for d in (0, 1)] == [ids_of(again, d) for d in (0, 1)]
+    longer = write(engine, n=2, temperature=1.0, max_tokens=60)
+    assert ids_of(longer, 0) != ids_of(longer, 1)
+
+
+def test_a_stop_string_is_not_shown(engine: Engine) -> None:
+    whole = text_of(write(engine, max_tokens=40))
+    stop = whole[5:7]
+    stopped = write(engine, max_tokens=40, stop=(stop,))
+    assert text_of(stopped) == whole[: whole.index(stop)]
+    assert (stopped[-1].finish_reason, stopped[-1].stopped_by) == ("stop", stop)
+
+
+def test_closing_stops_the_generation(engine: Engine) -> None:
+    chunks = engine.generate(engine.encode_chat(ASK), Sampling(max_tokens=400))
+    next(chunks)
+    chunks.close()  # type: ignore[attr-defined]
+    assert list(chunks) == []
+    assert write(engine)  # the slot is free again
+
+
+def test_top_logprobs_are_sorted_and_begin_at_the_likeliest(engine: Engine) -> None:
+    chunk = next(c for c in write(engine, temperature=0, top_logprobs=4) if c.token_ids)
+    values = [other.logprob for other in chunk.top_logprobs[0]]
+    assert len(values) == 4
+    assert values == sorted(values, reverse=True)
+    assert chunk.top_logprobs[0][0].token_id == chunk.token_ids[0]
+
+
+def test_score_gives_one_logprob_a_token(engine: Engine) -> None:
+    prompt, answer = engine.encode_chat(ASK), engine.encode("one two")
+    scores = engine.score(prompt, answer)
+    assert len(scores) == len(answer)
+    assert all(value <= 0 for value in scores)
+    assert scores == engine.score(prompt, answer)
+    assert engine.score(prompt, []) == []
+
+
+def test_a_prompt_longer_than_the_window_is_an_error(engine: Engine) -> None:
+    with pytest.raises(EngineError, match="window"):
+        list(engine.generate([5] * engine.context_window, Sampling()))
+
+
+def test_adapters_answer_under_immutable_names(engine: Engine, tiny_adapter: Path) -> None:
+    assert engine.adapters() == []
+    engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
+    try:
+        assert engine.adapters() == ["a-0001-aaaaaa"]
+        assert text_of(write(engine, "a-0001-aaaaaa")) != text_of(write(engine))
+        with pytest.raises(AdapterError, match="already loaded"):
+            engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
+    finally:
+        engine.unload_adapter("a-0001-aaaaaa")
+    with pytest.raises(AdapterError, match="not loaded"):
+        write(engine, "a-0001-aaaaaa")
+
+
+def test_a_base_answer_is_the_same_after_an_adapter_came_and_went(
+    engine: Engine, tiny_adapter: Path
+) -> None:
+    before = write(engine)
+    engine.load_adapter("a-0002-bbbbbb", tiny_adapter)
+    assert ids_of(write(engine)) == ids_of(before)
+    engine.unload_adapter("a-0002-bbbbbb")
+    assert ids_of(write(engine)) == ids_of(before)
+
+
+def test_unloading_lets_a_running_answer_end(engine: Engine, tiny_adapter: Path) -> None:
+    engine.load_adapter("a-0003-cccccc", tiny_adapter)
+    whole = text_of(write(engine, "a-0003-cccccc", max_tokens=30))
+    chunks = engine.generate(
+        engine.encode_chat(ASK), Sampling(max_tokens=30, seed=3), "a-0003-cccccc"
+    )
+    first = next(chunks)
+    engine.unload_adapter("a-0003-cccccc")
+    assert first.text + "".join(c.text for c in chunks) == whole
+
+
+def damaged(source: Path, folder: Path, cut: int) -> Path:
+    """A copy of an adapter whose weights end `cut` bytes early, under the manifest of the whole."""
+    import hashlib
+    import shutil
+
+    shutil.copytree(source, folder)
+    weights = folder / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    manifest = {"files": {weights.name: hashlib.sha256(whole).hexdigest()}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    weights.write_bytes(whole[:-cut] if cut else whole)
+    return folder
+
+
+def test_a_truncated_adapter_is_refused_with_its_file(
+    engine: Engine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AdapterError, match=r"damaged: adapter_model\.safetensors .* sha256"):
+        engine.load_adapter("a-0004-dddddd", damaged(tiny_adapter, tmp_path / "cut", 100))
+    assert "a-0004-dddddd" not in engine.adapters()
+
+
+def test_an_adapter_of_another_base_model_is_refused(
+    engine: Engine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    folder = damaged(tiny_adapter, tmp_path / "other", 0)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "base_model": "Qwen3-0.6B"}))
+    with pytest.raises(AdapterError, match="trained on Qwen3-0.6B; this engine serves"):
+        engine.load_adapter("a-0005-eeeeee", folder)
+
+
+def test_a_folder_without_weights_is_refused(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match=r"has no adapter_config\.json"):
+        engine.load_adapter("a-0006-ffffff", tmp_path)
+
+
+def test_transformers_sampler_logprobs_equal_the_scores(tiny_model: Path) -> None:
+    engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
+    prompt = engine.encode_chat(ASK)
+    drawn = list(engine.generate(prompt, Sampling(max_tokens=20, temperature=1.0, seed=1)))
+    ids = [i for c in drawn for i in c.token_ids]
+    logprobs = [value for c in drawn for value in c.logprobs]
+    assert logprobs == pytest.approx(engine.score(prompt, ids), abs=0.05)  # bf16
+
+
+def test_transformers_cuts_the_tail_with_top_p_and_top_k(tiny_model: Path) -> None:
+    engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
+    prompt = engine.encode_chat(ASK)
+    greedy = [c.token_ids for c in engine.generate(prompt, Sampling(max_tokens=10, temperature=0))]
+    for cut in ({"top_k": 1}, {"top_p": 1e-6}):
+        sampling = Sampling(max_tokens=10, temperature=1.5, **cut)
+        assert [c.token_ids for c in engine.generate(prompt, sampling)] == greedy
+
+
+def test_transformers_penalties_change_repeated_tokens(tiny_model: Path) -> None:
+    engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
+    prompt = engine.encode_chat(ASK)
+    sampling = Sampling(max_tokens=60, temperature=0, frequency_penalty=2, presence_penalty=2)
+    plain = [c.token_ids for c in engine.generate(prompt, Sampling(max_tokens=60, temperature=0))]
+    punished = [c.token_ids for c in engine.generate(prompt, sampling)]
+    assert len(set(punished)) > len(set(plain))
+
+
+def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="'no/such-model' cannot be loaded"):
+        open_engine("transformers", "no/such-model", tmp_path)
+
+
+def test_unknown_engines_are_named() -> None:
+    with pytest.raises(EngineError, match=r"no engine 'gpt'. Known: echo, transformers"):
+        open_engine("gpt", "x", Path())
+    assert resolve("auto") == "transformers"
+
+
+@given(
+    text=st.text(alphabet="ab#é😀", max_size=30), stop=st.sampled_from(["##", "#a", "ab#", "😀#"])
+)
+def test_text_stream_neither_leaks_nor_eats(text: str, stop: str) -> None:
+    def decode(ids: Sequence[int]) -> str:
+        return bytes(ids).decode(errors="replace")
+
+    stream = TextStream(decode, [stop])
+    shown = ""
+    for byte in text.encode():
+        shown += stream.push(byte)
+        assert stop not in shown
+        if stream.stopped_by:
+            break
+    shown += stream.finish()
+    assert shown == text.partition(stop)[0]
+    assert stream.stopped_by == (stop if stop in text else None)
+
+
+@given(
+    text=st.text(alphabet="ab# é😀", max_size=40),
+    cuts=st.lists(st.integers(0, 40)),
+    stop=st.sampled_from(["####", "##", "#a", "ab#"]),
+)
+def test_any_split_of_a_text_gives_the_same_two_parts(
+    text: str, cuts: list[int], stop: str
+) -> None:
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    stream, shown = StopText([stop]), ""
+    for start, end in pairwise(edges):
+        shown += stream.push(text[start:end])
+    shown += stream.finish()
+    assert (shown, stream.after) == (text.partition(stop)[0], text.partition(stop)[2])
+
+
+def test_text_stream_keeps_long_texts_whole() -> None:
+    stream = TextStream(lambda ids: bytes(ids).decode(errors="replace"))
+    text = "Grüße, 世界 😀 " * 40
+    assert "".join(stream.push(b) for b in text.encode()) + stream.finish() == text
+
+
+def test_the_fair_lock_serves_in_order() -> None:
+    lock, order, waiting = FairLock(), [], []
+
+    def enter(name: int) -> None:
+        with lock:
+            order.append(name)
+
+    with lock:
+        for name in range(5):
+            thread = threading.Thread(target=enter, args=(name,))
+            thread.start()
+            waiting.append(thread)
+            while len(lock._waiting) <= name:
+                pass
+    for thread in waiting:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+
+
+def together(engine: Engine, prompts: list[str], **sampling: object) -> list[list[int]]:
+    """The token ids of all prompts, asked at once."""
+    found: list[list[int]] = [[] for _ in prompts]
+
+    def ask(index: int) -> None:
+        settings = Sampling(**{"max_tokens": 8 + 7 * index, "temperature": 0, **sampling})
+        prompt = engine.encode_chat([{"role": "user", "content": prompts[index]}])
+        found[index] = ids_of(list(engine.generate(prompt, settings)))
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(prompts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_many_at_once_get_what_each_would_get_alone(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In float32 padding changes nothing that a greedy choice could see.
+    monkeypatch.setattr("serve.engines.transformers.fast_dtype", lambda device: torch.float32)
+    engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
+    prompts = ["a", "something longer than that", "b c d", "x" * 60, "q", "why?"]
+    alone = [together(engine, [p], max_tokens=8 + 7 * i)[0] for i, p in enumerate(prompts)]
+    assert together(engine, prompts) == alone
+    assert together(engine, prompts) == alone
+    engine.close()
+
+
+def test_a_failing_request_breaks_alone(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
+    running = engine.generate(engine.encode_chat(ASK), Sampling(max_tokens=200, seed=1))
+    first = next(running)
+    with pytest.raises(IndexError):  # a token that the vocabulary does not have
+        list(engine.generate([10**6], Sampling(max_tokens=5)))
+    assert first.token_ids and list(running)
+    engine.close()
+
+
+def test_a_new_request_does_not_wait_for_a_running_one(tiny_model: Path) -> None:
+    engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
+    long = engine.generate(engine.encode_chat(ASK), Sampling(max_tokens=450, seed=1))
+    next(long)
+    assert write(engine)
+    decoder = engine._decoder  # type: ignore[attr-defined]
+    wait_until(lambda: [batch.rows for batch in decoder._batches] == [1], 5)  # the long one goes on
+    long.close()  # type: ignore[attr-defined]
+    wait_until(lambda: not decoder._batches, 5)  # and its row is given up
+    engine.close()

@@ -1,0 +1,170 @@
+"""Answers with the conclusion first: where they stop, what goes on, what is refused."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from feedback import adapters, users
+from feedback.database import open_database
+from feedback.migrate import migrate
+from prompts.answer_first import join_answer, split_answer
+from serve.api import create_app
+from serve.api.context import Context, open_context
+from serve.engines import open_engine
+from serve.engines.delimiter import find_delimiter
+from serve.settings import load_settings
+
+ANSWER = "42 #### because six times seven is forty-two."
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+    database = open_database(settings.database_url)
+    migrate(database)
+    database.close()
+    context = open_context(settings)
+    yield context
+    context.database.close()
+
+
+@pytest.fixture
+def api(here: Context) -> FlaskClient:
+    return create_app(here).test_client()
+
+
+def post(api: FlaskClient, reasoning: str | None, text: str = ANSWER, **body: Any) -> TestResponse:
+    options = {"redraft": {"reasoning": reasoning}} if reasoning else {}
+    messages = [{"role": "user", "content": f"/say {text}"}]
+    return api.post("/v1/chat/completions", json={"messages": messages, **options, **body})
+
+
+def events(answer: TestResponse) -> list[dict[str, Any]]:
+    lines = [line[6:] for line in answer.text.splitlines() if line]
+    assert lines.pop() == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def told(chunks: list[dict[str, Any]], key: str) -> str:
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk.get("choices", [])]
+    return "".join(delta.get(key, "") for delta in deltas)
+
+
+def test_on_demand_stops_and_goes_on_when_asked(api: FlaskClient) -> None:
+    body = post(api, "on_demand").json
+    assert body["choices"][0]["message"]["content"] == "42 "  # type: ignore[index]
+    offered = body["redraft"]["reasoning"]  # type: ignore[index]
+    assert offered["available"]
+    first = told(events(api.post(offered["continue_url"])), "reasoning_content")
+    assert first == " because six times seven is forty-two."
+    assert told(events(api.post(offered["continue_url"])), "reasoning_content") == first
+    found = api.get(f"/v1/conversations/{body['redraft']['conversation_id']}").json  # type: ignore[index]
+    completion = found["turns"][0]["completions"][0]  # type: ignore[index]
+    assert (completion["text"], completion["reasoning"]) == ("42 ", first)
+
+
+@pytest.mark.parametrize("reasoning", ["on_demand", "always", "never"])
+def test_the_conclusion_is_the_same_streamed_and_whole(api: FlaskClient, reasoning: str) -> None:
+    whole = post(api, reasoning).json["choices"][0]["message"]  # type: ignore[index]
+    chunks = events(post(api, reasoning, stream=True))
+    assert told(chunks, "content") == whole["content"] == "42 "
+    assert told(chunks, "reasoning_content") == whole.get("reasoning_content", "")
+    assert ("reasoning_content" in whole) == (reasoning == "always")
+    assert chunks[-1]["redraft"]["reasoning"]["available"] == (reasoning == "on_demand")
+
+
+def test_always_records_both_parts(api: FlaskClient) -> None:
+    ours = post(api, "always").json["redraft"]  # type: ignore[index]
+    completion = api.get(f"/v1/conversations/{ours['conversation_id']}").json["turns"][0][  # type: ignore[index]
+        "completions"
+    ][0]
+    assert join_answer(completion["text"], completion["reasoning"]) == ANSWER
+
+
+def test_without_the_format_nothing_is_cut(api: FlaskClient) -> None:
+    body = post(api, None).json
+    assert body["choices"][0]["message"]["content"] == ANSWER  # type: ignore[index]
+    assert not body["redraft"]["reasoning"]["available"]  # type: ignore[index]
+
+
+def test_an_answer_without_delimiter_has_nothing_to_go_on_with(api: FlaskClient) -> None:
+    body = post(api, "on_demand", "just this").json
+    assert body["redraft"]["reasoning"] == {"available": False, "continue_url": None}  # type: ignore[index]
+    id = body["redraft"]["completion_ids"][0]  # type: ignore[index]
+    refused = api.post(f"/v1/chat/completions/{id}/reasoning")
+    assert refused.status_code == 409 and "did not stop at ####" in refused.text
+
+
+def test_the_reasoning_is_its_owners(api: FlaskClient, here: Context) -> None:
+    url = post(api, "on_demand").json["redraft"]["reasoning"]["continue_url"]  # type: ignore[index]
+    with here.database.session() as session:
+        other = {"Authorization": f"Bearer {users.new_key(session, 'eve')}"}
+    assert api.post(url, headers=other).status_code == 404
+    assert api.post("/v1/chat/completions/cmpl_none/reasoning").status_code == 404
+
+
+def test_the_adapter_that_wrote_the_answer_goes_on_with_it(
+    api: FlaskClient, here: Context, tiny_adapter: Path
+) -> None:
+    with here.database.session() as session:
+        for name in ("a-0001-aaaaaa", "a-0002-bbbbbb"):
+            adapters.register_adapter(
+                session, name=name, base_model="smollm2-135m", path=str(tiny_adapter), digest="0"
+            )
+    here.serving.promote("a-0001-aaaaaa", "test", "")
+    ours = post(api, "on_demand").json["redraft"]  # type: ignore[index]
+    assert ours["adapter"] == "a-0001-aaaaaa"
+    here.serving.promote("a-0002-bbbbbb", "test", "")
+    chunks = events(api.post(ours["reasoning"]["continue_url"]))
+    # The scripted answer of another adapter would begin with its own name.
+    assert told(chunks, "reasoning_content") == " because six times seven is forty-two."
+    here.serving.rollback("test", "")
+    here.serving.rollback("test", "")
+
+
+def test_a_reasoning_that_was_cut_off_says_so(here: Context) -> None:
+    short = replace(here, settings=here.settings.model_copy(update={"max_tokens": 12}))
+    api = create_app(short).test_client()
+    url = post(api, "on_demand").json["redraft"]["reasoning"]["continue_url"]  # type: ignore[index]
+    for _ in range(2):  # made, then read from the record
+        chunks = events(api.post(url))
+        assert told(chunks, "reasoning_content") == " because six "
+        assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
+def test_an_unknown_mode_is_refused(api: FlaskClient) -> None:
+    assert post(api, "sometimes").status_code == 400
+
+
+def test_disabled_truncation_names_both_counts(api: FlaskClient) -> None:
+    history = [
+        {"role": role, "content": "x" * 2000} for _ in range(3) for role in ("user", "assistant")
+    ]
+    messages = [*history, {"role": "user", "content": "now"}]
+    body: dict[str, Any] = {"messages": messages}
+    assert api.post("/v1/chat/completions", json=body).status_code == 200
+    body["redraft"] = {"truncation": "disabled"}
+    refused = api.post("/v1/chat/completions", json=body)
+    assert refused.status_code == 400
+    assert "12" in refused.text and "8192" in refused.text and "tokens" in refused.text
+
+
+def test_splitting_and_joining() -> None:
+    assert split_answer(ANSWER) == ("42", "because six times seven is forty-two.")
+    assert split_answer("no mark") == ("no mark", None)
+    assert join_answer(" 42 ", " why ") == "42 #### why"
+
+
+def test_engines_say_how_the_delimiter_lies_in_their_tokens(tiny_model: Path) -> None:
+    echo = find_delimiter(open_engine("echo", "m", tiny_model), "####")
+    assert echo.token_id is None and echo.ends_at_boundary
+    assert "stop on the text" in echo.describe("m")
+    tiny = open_engine("transformers", str(tiny_model), tiny_model)
+    assert "stop on the text" in find_delimiter(tiny, "####").describe("tiny")
+    assert find_delimiter(tiny, "#").token_id is not None
