@@ -2,12 +2,14 @@
 
     python bench/drafts.py MODEL PROMPTS [--cache FILE] [--only dpo grpo] [--set dpo.epochs=4]
 
-MODEL is the folder of the base, PROMPTS a JSON-lines file with `instruction` (rows with an `input`
-are passed over). Two drafts of 60 prompts are drawn at temperature 0.9; 48 of them train. 30 other
-prompts are answered greedily by the base and by each adapter, merged as serving merges it, in at
-most 120 tokens. Printed per objective: the share of prompts on which it is shorter than the base,
-mean words, empty and looping answers, the mean log-likelihood of its answers under the base (how
-far from the base's language it went), and seconds of training. `--cache` keeps the drafts.
+MODEL is the folder of the base, PROMPTS a text file with a prompt per line, or a JSON-lines file
+with `instruction` (rows with an `input` are passed over). Two drafts of 60 prompts are drawn at
+temperature 0.9; 48 of them train, without those of which both drafts were cut off (`--cut` keeps
+them). 30 other prompts are answered greedily by the base and by each adapter, merged as serving
+merges it, in at most 160 tokens. Printed per objective: the share of prompts on which it is shorter
+than the base, mean words, empty and looping answers, the mean log-likelihood of its answers under
+the base (how far from the base's language it went), and seconds of training. `--cache` keeps the
+drafts.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from retrain.job import TrainJob
 from retrain.trainers import _lora
 
 TRAINED, PICKED, UNSEEN = 48, 60, 30
-TEMPERATURE, MAX_TOKENS = 0.9, 120
+TEMPERATURE, MAX_TOKENS = 0.9, 160
 Draft = dict[str, Any]
 
 
@@ -123,8 +125,9 @@ def message(draft: Draft) -> dict[str, str]:
     return {"role": "assistant", "content": draft["text"], "finish_reason": cut}
 
 
-def rows(turns: Sequence[dict[str, Any]], method: str) -> list[dict[str, Any]]:
-    return [one for one in (_row(turn, method) for turn in turns) if one]
+def rows(turns: Sequence[dict[str, Any]], method: str, cut: bool) -> list[dict[str, Any]]:
+    whole = [t for t in turns if cut or any(d["finish_reason"] == "stop" for d in t["drafts"])]
+    return [one for one in (_row(turn, method) for turn in whole) if one]
 
 
 def _row(turn: dict[str, Any], method: str) -> dict[str, Any] | None:
@@ -182,6 +185,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="read the drafts here, or write them")
     parser.add_argument("--only", nargs="+", default=["sft", "dpo", "grpo"])
     parser.add_argument("--set", nargs="*", type=setting, default=[], metavar="dpo.epochs=4")
+    parser.add_argument("--cut", action="store_true", help="train on pairs of two cut drafts too")
     parser.add_argument("--show", type=int, default=0, help="answers to print per objective")
     given = parser.parse_args()
     _lora.quiet()
@@ -192,7 +196,7 @@ def main() -> None:
     print(f"{'base':10} {measure(given.model, before, unseen)}")
     for method in given.only:
         own = {field: value for owner, field, value in given.set if owner == method}
-        answers, seconds = learn(given.model, data, method, own)
+        answers, seconds = learn(given.model, data, method, own, given.cut)
         print(
             f"{method:10} {measure(given.model, answers, unseen)} {seconds:8.0f}  {own or ''}",
             flush=True,
@@ -203,11 +207,13 @@ def main() -> None:
 
 def load(given: argparse.Namespace) -> dict[str, Any]:
     if given.cache and given.cache.exists():
-        found: dict[str, Any] = json.loads(given.cache.read_text())
-        return found
-    lines = [json.loads(line) for line in given.prompts.read_text().splitlines()]
-    prompts = [line["instruction"] for line in lines if not line.get("input")]
-    random.Random(7).shuffle(prompts)
+        cached: dict[str, Any] = json.loads(given.cache.read_text())
+        return cached
+    prompts = given.prompts.read_text().splitlines()
+    if given.prompts.suffix == ".jsonl":
+        found = [json.loads(line) for line in prompts]
+        prompts = [line["instruction"] for line in found if not line.get("input")]
+        random.Random(7).shuffle(prompts)
     data = collect(given.model, prompts)
     if given.cache:
         given.cache.write_text(json.dumps(data))
@@ -215,14 +221,14 @@ def load(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def learn(
-    model: Path, data: dict[str, Any], method: str, own: dict[str, Any]
+    model: Path, data: dict[str, Any], method: str, own: dict[str, Any], cut: bool
 ) -> tuple[list[str], float]:
     """The unseen prompts' answers after training by the method, and the seconds it took."""
     trainer = importlib.import_module(f"retrain.trainers.{method}")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / method
         job = TrainJob(
-            model=model, out=out, rows=rows(data["picked"][:TRAINED], method), settings=own
+            model=model, out=out, rows=rows(data["picked"][:TRAINED], method, cut), settings=own
         )
         result = trainer.train(job)
         written = Writer(model, out).write([turn["prompt"] for turn in data["unseen"]])

@@ -23,6 +23,7 @@ from serve.settings import Settings, load_settings
 log = logging.getLogger("redraft")
 
 PATIENT = 10  # how much the run gives way to serving (`nice`)
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def run(settings: Settings, run_id: str) -> str:
@@ -78,14 +79,12 @@ def give_way() -> None:
         os.nice(PATIENT)
     # Linux shares the processor among sessions first, and a run is a session of its own: there its
     # niceness counts for nothing unless the session has it too (sched(7), autogroup).
-    group = Path("/proc/self/autogroup")
     try:
-        group.write_text(str(PATIENT))
+        AUTOGROUP.write_text(str(PATIENT))
     except OSError as error:
-        # No such file: not Linux, or built without. EINVAL: this session has no group of its own (a
-        # run started by hand where nobody made a session), so that the niceness above counts. EPERM,
-        # EAGAIN, EROFS: not ours to set. In each of these the run is only less polite.
-        log.info("%s was left as it is: %s", group, error.strerror)
+        # No such file: not Linux, or built without. EINVAL: in a session without a group of its own
+        # the niceness above counts. EPERM, EAGAIN, EROFS: not ours to set. The run goes on.
+        log.info("%s was left as it is: %s", AUTOGROUP, error.strerror)
 
 
 def main() -> None:

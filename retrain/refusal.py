@@ -5,7 +5,7 @@ from math import ceil
 
 from retrain.datasets import Example
 from retrain.recipe import Recipe
-from retrain.rows import Row, counts, is_train, picked
+from retrain.rows import Row, counts, is_train, picked, unfinished
 from serve.settings import Settings
 
 MEASURE = {"correction": "correction", "pick": "comparison", "thumb": "rating"}
@@ -84,9 +84,13 @@ def _too_few(
     if short <= 0:
         return None
     given = ", ".join(f"{n} {PLURAL.get(kind, kind)}" for kind, n in counts(train, "kind").items())
+    cut = sum(map(unfinished, train))
+    why = (
+        f" {cut} comparisons are of answers that were all cut off: raise max_tokens." if cut else ""
+    )
     return (
         f"Too little to train on: {len(used)} usable training rows (of {given}); at least "
-        f"{settings.min_rows} are needed, {short} more."
+        f"{settings.min_rows} are needed, {short} more.{why}"
     )
 
 

@@ -31,7 +31,7 @@ log = logging.getLogger("redraft")
 PROMPT = "rewrite/adapter"
 WEIGHTS = "adapter_model.safetensors"
 PART = 1000  # rows trained between two savings
-FIXED = {"replay": 0, "min_steps": 0, "epochs": 1.0, "max_length": 512}
+FIXED = {"replay": 0, "min_steps": 0, "epochs": 1.0, "max_length": 512, "group_by_length": True}
 
 
 class DataError(click.ClickException):

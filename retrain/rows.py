@@ -37,6 +37,20 @@ def picked(row: Row) -> tuple[Row, list[Row]] | None:
     return (chosen, list(others.values())) if others else None
 
 
+def finished(c: Row) -> bool:
+    """Whether a stored answer came to its end, and was not cut off."""
+    return bool(c["finish_reason"] == "stop")
+
+
+def unfinished(row: Row) -> bool:
+    """Whether the row compares answers of which none came to its end.
+
+    Which of two torsos a user picks says nothing about how an answer should end, and little about
+    how long it should be.
+    """
+    return row["kind"] == "comparison" and not any(map(finished, judged(row)))
+
+
 def prompt_key(row: Row) -> str:
     """The prompt as a string: equal for turns of which the engine saw the same messages."""
     return json.dumps(row["messages"], sort_keys=True, ensure_ascii=False)

@@ -12,7 +12,7 @@ from retrain.evaluate.items import Item, count_by_kind, held_out_items, taught_c
 from retrain.evaluate.measure import Gain, measure
 from retrain.evaluate.written import judge_of, written_gains
 from retrain.manifest import read_json, read_rows, write_json, write_rows
-from retrain.rows import Row, counts, is_train
+from retrain.rows import Row, counts, is_train, unfinished
 from retrain.snapshot import ROWS, freeze_snapshot
 from retrain.train import train
 from retrain.work import Unusable, Work
@@ -63,6 +63,7 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
         "reasons": chosen.reasons,
         "heldout": heldout,
         "examples": {name: len(examples) for name, examples in found.items()},
+        "unfinished_comparisons": sum(map(unfinished, train_rows)),
         "parent": champion.name if champion else None,
     }
 

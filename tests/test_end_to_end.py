@@ -83,6 +83,7 @@ FACTS = [
 ]
 PROMPTS = (Path(__file__).parent / "prompts.txt").read_text().splitlines()
 TAUGHT, UNSEEN = PROMPTS[:60], PROMPTS[60:]
+LONGEST = 160  # tokens of an answer; about half of the drafts end before it
 
 
 class Talker:
@@ -236,13 +237,13 @@ def loops(text: str) -> bool:
 
 
 def answers(server: Redraft) -> list[str]:
-    return all_at_once(lambda prompt: greedy(server, prompt, 120), UNSEEN)
+    return all_at_once(lambda prompt: greedy(server, prompt, LONGEST), UNSEEN)
 
 
 def test_picked_drafts_shape_the_answers_and_flipped_ones_are_stopped(home: Path) -> None:
     with started(home / "drafts") as server:
         before = answers(server)
-        all_at_once(lambda ask: server.ask(ask, n=2, temperature=0.9, max_tokens=120), TAUGHT)
+        all_at_once(lambda ask: server.ask(ask, n=2, temperature=0.9, max_tokens=LONGEST), TAUGHT)
         for _, turn in turns(server):
             pick(server, turn, shorter=True)
         run = server.command("retrain", "now")
@@ -251,15 +252,11 @@ def test_picked_drafts_shape_the_answers_and_flipped_ones_are_stopped(home: Path
         wins = sum(words(new) < words(old) for new, old in zip(after, before, strict=True))
         fall = 1 - statistics.mean(map(words, after)) / statistics.mean(map(words, before))
         print(f"drafts: shorter in {wins} of {len(UNSEEN)}, mean length {fall:.0%} down")
-        assert wins > len(UNSEEN) / 2
-        assert fall > 0
+        assert wins >= 0.75 * len(UNSEEN)
+        assert fall >= 0.25
         assert all(text.strip() for text in after)
         assert sum(map(loops, after)) <= sum(map(loops, before)) / 2
         stop_a_worse_candidate(server)
-    if wins < 0.75 * len(UNSEEN) or fall < 0.25:
-        # 2026-11-21: with the default recipe three runs on drafts of their own gave 24, 27 and 20
-        # of 30 and a fall of 33, 64 and 11 %; the goal is not reached in every run yet.
-        pytest.xfail(f"goal: 75 % shorter, length down 25 %; seen: {wins} of 30, {fall:.0%} down")
 
 
 def stop_a_worse_candidate(server: Redraft) -> None:

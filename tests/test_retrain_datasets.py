@@ -65,6 +65,22 @@ def test_preference_pairs_the_pick_with_each_other_draft_shown() -> None:
     ]
 
 
+def test_drafts_that_were_all_cut_off_teach_nothing() -> None:
+    cut, shorter = (
+        draft("one two three", finish_reason="length"),
+        draft("one", finish_reason="length"),
+    )
+    whole = draft("one two.")
+    both_cut, one_whole = comparison(1, cut, shorter), comparison(0, whole, cut, shorter)
+    assert build("preference", [both_cut]) == build("grpo", [both_cut]) == []
+    assert len(build("preference", [one_whole])) == 2
+    assert (
+        build("preference", [comparison(1, whole, cut, shorter)])[0]["rejected"][0]["content"]
+        == "one two."
+    )
+    assert len(build("grpo", [one_whole])) == 1
+
+
 @pytest.mark.parametrize(
     ("original", "text", "rated_down", "pairs"),
     [

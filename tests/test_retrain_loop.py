@@ -177,3 +177,15 @@ def test_a_run_gives_way_to_serving() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+def test_a_run_goes_on_where_its_session_has_no_niceness_to_set(tmp_path: Path) -> None:
+    code = (
+        "import logging, os; from pathlib import Path; from retrain import loop\n"
+        "logging.basicConfig(level='INFO')\n"
+        f"loop.AUTOGROUP = Path({str(tmp_path)!r}); loop.give_way()\n"
+        "print(os.nice(0) >= loop.PATIENT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+    assert f"{tmp_path} was left as it is: Is a directory" in done.stderr

@@ -97,7 +97,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def job(base: Path, tmp_path: Path) -> Job:
     def make(rows: list[Row], out: str = "adapter", **more: Any) -> TrainJob:
         settings = {
-            **({"replay": 0, "min_steps": 0} if rows and "completion" in rows[0] else {}),
+            **({"min_steps": 0} if rows and {"completion", "chosen"} & set(rows[0]) else {}),
+            **({"replay": 0} if rows and "completion" in rows[0] else {}),
             **FAST,
         }
         settings.update(more.pop("settings", {}))

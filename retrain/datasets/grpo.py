@@ -1,18 +1,18 @@
 """Groups of the drafts shown in one comparison, with the sampler's own numbers and a reward each.
 
 The picked draft has reward 1, the others 0. A group in which all rewards are equal (a tie, "both
-bad") has no advantage to learn from and is left out, and so is a draft without token ids and
-logprobs: its importance weight cannot be known.
+bad") has no advantage to learn from and is left out, and so is a group of which no draft came to
+its end, and a draft without token ids and logprobs: its importance weight cannot be known.
 """
 
 from typing import Any
 
 from retrain.datasets import Example
-from retrain.rows import Row, judged
+from retrain.rows import Row, judged, unfinished
 
 
 def build(rows: list[Row]) -> list[Example]:
-    groups = [_group(row) for row in rows if row["kind"] == "comparison"]
+    groups = [_group(row) for row in rows if row["kind"] == "comparison" and not unfinished(row)]
     return [group for group in groups if group is not None]
 
 

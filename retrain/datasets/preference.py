@@ -1,7 +1,8 @@
 """Prompt, chosen, rejected.
 
 - A comparison with a winner: the picked draft over each other one that was shown. A tie and "both
-  bad" say nothing about which is better and give no pair.
+  bad" say nothing about which is better and give no pair. Nor do two drafts that were cut off: they
+  drown the others (see `retrain.trainers.dpo`).
 - A correction over the original only where the original was really worse: the same user rated it
   down, or edited it in substance. Pairing every edit taught one project's model to dislike good
   answers (tensorzero pull request 742).
@@ -10,7 +11,7 @@
 from difflib import SequenceMatcher
 
 from retrain.datasets import Example
-from retrain.rows import Row, answer, completion, draft, picked
+from retrain.rows import Row, answer, completion, draft, finished, picked
 
 Answer = list[dict[str, str]]
 SAME_IN_SUBSTANCE = 0.8  # similarity from which an edit is polish: typos, punctuation, a word
@@ -26,7 +27,8 @@ def build(rows: list[Row]) -> list[Example]:
     for row in rows:
         if pick := picked(row):
             chosen, others = pick
-            pairs += [_pair(row, "pick", draft(chosen), draft(other)) for other in others]
+            told = [other for other in others if finished(chosen) or finished(other)]
+            pairs += [_pair(row, "pick", draft(chosen), draft(other)) for other in told]
         elif row["kind"] == "correction":
             pairs += _corrected(row, (row["user_id"], row["completion_id"]) in rated_down)
     return pairs

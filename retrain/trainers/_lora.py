@@ -1,5 +1,6 @@
 """What all trainers share: settings, base model with LoRA adapter, tokens, progress, saving."""
 
+import math
 import shutil
 import tempfile
 import time
@@ -226,6 +227,12 @@ def arguments(
         save_strategy="no",
     )
     return kind(**(shared | own))
+
+
+def epochs(settings: Mapping[str, Any], rows: int) -> float:
+    """How often the rows go round: `epochs` times, or more where that makes too few steps."""
+    steps_per_epoch = math.ceil(rows / settings["batch_size"])
+    return float(max(settings["epochs"], settings["min_steps"] / steps_per_epoch))
 
 
 def run(

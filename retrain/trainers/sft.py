@@ -1,6 +1,5 @@
 """Supervised fine-tuning on answers that people wrote or preferred (TRL's SFTTrainer)."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 8,
     "min_steps": 40,  # a few rows go round more often than `epochs` says
     "replay": 24,  # general questions with the model's own answers, against forgetting
+    "group_by_length": False,  # rows of a length together: less padding, a less random order
 }
 
 
@@ -36,12 +36,18 @@ def train(job: TrainJob) -> dict[str, Any]:
     def build(scratch: str) -> SFTTrainer:
         model = _lora.open_model(job, settings)
         own = [_row(*pair) for pair in _replay.own_answers(model, tokenizer, questions)]
-        steps_per_epoch = math.ceil(len(kept + own) / settings["batch_size"])
-        epochs = max(settings["epochs"], settings["min_steps"] / steps_per_epoch)
         trainer = WeightedSFTTrainer(
             model=model,
             args=_lora.arguments(
-                SFTConfig, scratch, job, settings, max_length=None, num_train_epochs=epochs
+                SFTConfig,
+                scratch,
+                job,
+                settings,
+                max_length=None,
+                num_train_epochs=_lora.epochs(settings, len(kept + own)),
+                train_sampling_strategy="group_by_length"
+                if settings["group_by_length"]
+                else "random",
             ),
             train_dataset=Dataset.from_list([*kept, *own]),
             processing_class=tokenizer,
