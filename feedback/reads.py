@@ -183,6 +183,8 @@ def _training_row(
         "messages": turn.messages,
         "query": turn.query,
         "rewritten_query": turn.rewritten_query,
+        "position": turn.position,
+        "preparation": turn.preparation,
         "completion_id": given.completion_id,
         "completions": [_training_draft(draft) for draft in drafts],
         "created_at": iso(given.created_at),

@@ -347,6 +347,8 @@ def test_a_snapshot_gets_all_that_is_in_force(
             "messages": [{"role": "user", "content": "How long?"}],
             "query": "How long?",
             "rewritten_query": None,
+            "position": 0,
+            "preparation": None,
             "completion_id": drafts[0].id,
         }.items()
     )

@@ -78,6 +78,7 @@ def test_a_follow_up_is_answered_as_a_standalone_question(
     assert turn.messages == [*HISTORY, {"role": "user", "content": STANDALONE}]
     assert turn.preparation is not None
     assert turn.preparation["rewrite"]["changed"]
+    assert turn.preparation["rewrite"]["history"] is None  # it is in the messages
     assert turn.preparation["window"] == {"turns": 2, "dropped": 0}
 
 
@@ -89,6 +90,8 @@ def test_the_rewritten_question_may_stand_alone(
     body = ask(create_app(here).test_client(), "How long is it covered?")
     turn = recorded(here, body["redraft"]["turn_id"])
     assert turn.messages == [{"role": "user", "content": STANDALONE}]
+    assert turn.preparation is not None
+    assert turn.preparation["rewrite"]["history"] == HISTORY
 
 
 def test_garbage_leaves_the_users_words_and_says_why(

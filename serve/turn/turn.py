@@ -16,7 +16,7 @@ from serve.engines.text import StopText
 from serve.settings import Settings
 from serve.turn.conversation import find_conversation, open_conversation
 from serve.turn.draft import Draft, Piece, Question, Turn
-from serve.turn.rewriting.rewriter import Rewrite, Rewriter
+from serve.turn.rewriting.rewriter import Rewrite, Rewriter, usable
 from serve.turn.serving import Serving
 from serve.turn.window import SYSTEM, fit_window
 
@@ -69,6 +69,7 @@ class Chat:
                 "fallback": rewrite.fallback,
                 "seconds": rewrite.seconds,
                 "adapter": self.rewriter.adapter_name,
+                "history": _unsent(question.messages, window.messages),
             },
             "window": {"turns": window.turns, "dropped": window.dropped},
         }
@@ -178,6 +179,15 @@ class Chat:
             "finish_reason": draft.finish_reason,
             "stopped_by": draft.stopped_by,
         }
+
+
+def _unsent(given: Sequence[Message], sent: Sequence[Message]) -> list[Message] | None:
+    """What the rewriter had to go by, where the engine is sent less; None where it is sent all.
+
+    A verdict on the rewrite cannot be learned from without it.
+    """
+    seen = usable(given[:-1])
+    return None if seen == usable(sent[:-1]) else seen
 
 
 def _draft(question: Question) -> Draft:

@@ -71,7 +71,7 @@ class Rewriter:
         otherwise that is what the detector saw.
         """
         started = time.monotonic()
-        turns = _usable(history)
+        turns = usable(history)
         verdict = needs_rewrite(turns, query)
         if not verdict.needed:
             return Rewrite(query, query, False, verdict.reason, None, _since(started))
@@ -180,7 +180,7 @@ def open_rewriter(engine: Engine, home: Path | None, budget_seconds: float) -> R
     return Rewriter(engine, name, load_prompts(), budget_seconds)
 
 
-def _usable(history: Sequence[Message]) -> list[dict[str, str]]:
+def usable(history: Sequence[Message]) -> list[dict[str, str]]:
     """The messages that a prompt looks at, of a length that costs no time."""
     turns = [
         {"role": str(m.get("role", "user")), "content": str(m["content"])[:LONGEST]}
