@@ -61,7 +61,7 @@ def endpoints_table() -> str:
 def _app() -> Flask:
     from serve.api import FEATURES
 
-    app = Flask("docs")
+    app = Flask(__name__)
     for feature in FEATURES:
         app.register_blueprint(__import__(f"serve.api.{feature}", fromlist=["x"]).blueprint)
     return app
