@@ -14,11 +14,15 @@ MANIFEST = "manifest.json"
 def write_text(path: Path, text: str) -> None:
     """Put the text there in one move: a reader sees the old file, the new one, never a part."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # a full disk needs the room
+        raise
     sync_folder(path.parent)
 
 
@@ -33,7 +37,12 @@ def read_json(path: Path) -> Any:
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """As `write_text`, one JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, as_lines(rows))
+
+
+def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

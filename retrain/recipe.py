@@ -104,12 +104,18 @@ def trainers() -> list[str]:
     return sorted(p.stem for p in TRAINERS.glob("*.py") if not p.stem.startswith("_"))
 
 
+def eaten() -> list[str]:
+    """The datasets that these trainers eat; the others are for exports alone."""
+    wanted = {DATASET.get(trainer, trainer) for trainer in trainers()}
+    return [name for name in datasets.names() if name in wanted]
+
+
 def _stage(table: Mapping[str, Any]) -> Stage:
     own = dict(table)
     trainer = own.pop("trainer", None)
     _among("trainer", trainer, trainers())
     dataset = own.pop("dataset", DATASET.get(str(trainer), trainer))
-    _among("dataset", dataset, datasets.names())
+    _among("dataset", dataset, eaten())
     signals = own.pop("signals", None)
     return Stage(str(trainer), str(dataset), tuple(signals) if signals else None, own)
 

@@ -49,7 +49,7 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
         )
     rows = read_rows(work.folder / "curate" / ROWS)
     train_rows = [row for row in rows if is_train(row)]
-    found = {name: datasets.build(name, train_rows) for name in datasets.names()}
+    found = {name: datasets.build(name, train_rows) for name in recipes.eaten()}
     chosen = _given(work) if work.recipe else recipes.decide(found)
     heldout = count_by_kind(held_out_items(rows))
     primary = refusal.check_supply(chosen, found, rows, heldout, work.settings)

@@ -10,6 +10,7 @@ COMMANDS = {
     "up": ("serve.commands.up:command", "API, page and scheduler together."),
     "retrain": ("retrain.commands:group", "Learn from feedback: now, schedule, status, resume."),
     "adapters": ("retrain.adapter_commands:group", "Registry: list, promote, rollback, lineage."),
+    "export": ("retrain.export:command", "Feedback as files that trainers read."),
     "user": ("serve.commands.people:user", "People: add, list, role."),
     "key": ("serve.commands.people:key", "API keys: new."),
     "db": ("serve.commands.db:group", "The record's schema: migrate, check."),

@@ -65,6 +65,19 @@ def comparison(chosen: int | str, *texts: str | Row, **own: Any) -> Row:
     return _row("comparison", {"shown": shown, "chosen": picked}, drafts, None, **own)
 
 
+def rewrite(value: int, text: str | None = None, **own: Any) -> Row:
+    """A verdict on how "How old is he?" was understood, the third turn of a conversation."""
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Who was Ibn Sina?"},
+        {"role": "assistant", "content": "A physician."},
+        {"role": "user", "content": "How old is Ibn Sina?"},
+    ]
+    asked = {"query": "How old is he?", "rewritten_query": "How old is Ibn Sina?"}
+    recorded = {"messages": said, "position": 2, "preparation": None, **asked}
+    return {**_row("rewrite", {"value": value, "text": text}, [], None), **recorded, **own}
+
+
 def record_corrections(
     database: Database, model: str, count: int, heldout: int = 0, user: str = "ada"
 ) -> None:

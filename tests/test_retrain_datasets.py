@@ -1,10 +1,11 @@
 """Which verdict becomes which example: every rule of the datasets' docstrings."""
 
 import pytest
-from retrain_rows import comparison, correction, draft, rating
+from retrain_rows import comparison, correction, draft, rating, rewrite
 
-from retrain import datasets
+from retrain import datasets, recipe
 from retrain.datasets import build, columns
+from retrain.rewriter_rows import dialogue_of, source_of
 from retrain.rows import Row
 
 
@@ -14,18 +15,21 @@ def texts(examples: list[Row], column: str) -> list[str]:
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_every_dataset_names_its_source_and_takes_it_off(name: str) -> None:
-    rows = [correction("right"), comparison(0, "a", "b"), rating(1), rating(-1)]
+    rows = [correction("right"), comparison(0, "a", "b"), rating(1), rating(-1), rewrite(1)]
     examples = build(name, rows)
-    assert examples
+    assert examples and datasets.made_of(name)
     for example in examples:
         assert example["feedback_id"] in {row["feedback_id"] for row in rows}
         assert example["signal"] in ("correction", "pick", "thumb")
-        assert example["prompt"] in [row["messages"] for row in rows]
+        if name in recipe.eaten():
+            assert example["prompt"] in [row["messages"] for row in rows]
         assert not {"signal", "feedback_id"} & set(columns(example))
 
 
 def test_unknown_datasets_are_named() -> None:
-    with pytest.raises(datasets.UnknownDataset, match="'kto'. Known: grpo, preference, sft"):
+    with pytest.raises(
+        datasets.UnknownDataset, match="'kto'. Known: grpo, preference, rewriter, sft"
+    ):
         build("kto", [])
 
 
@@ -124,3 +128,56 @@ def test_grpo_leaves_out_drafts_without_logprobs_and_groups_without_a_difference
     assert len(group["completions"]) == 2
     warm, hot = draft("a"), draft("b", sampling={"temperature": 1.2})
     assert build("grpo", [comparison(0, warm, hot)]) == []
+
+
+def test_verdicts_on_questions_are_for_the_rewriter_alone() -> None:
+    assert recipe.eaten() == ["grpo", "preference", "sft"]
+    for name in datasets.names():
+        assert bool(build(name, [rewrite(1), rewrite(-1, "How old did he get?")])) == (
+            name not in recipe.eaten()
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "signal"),
+    [
+        (rewrite(1), "How old is Ibn Sina?", "thumb"),
+        (rewrite(1, "How old is Ibn Sina?"), "How old is Ibn Sina?", "thumb"),
+        (rewrite(-1, "How old did Ibn Sina get?"), "How old did Ibn Sina get?", "correction"),
+        (rewrite(1, rewritten_query="How old is he?"), "How old is he?", "thumb"),
+    ],
+)
+def test_a_rewrite_is_what_the_user_wrote_or_praised(row: Row, text: str, signal: str) -> None:
+    (example,) = build("rewriter", [row])
+    assert (example["query"], example["rewrite"]) == ("How old is he?", text)
+    assert example["signal"] == signal
+    assert example["history"] == row["messages"][1:3]  # neither the system nor the question
+
+
+def test_a_rewrite_is_learned_from_what_the_rewriter_saw() -> None:
+    seen = [{"role": "user", "content": "Who was Ibn Sina?"}]
+    alone = [{"role": "user", "content": "How old is Ibn Sina?"}]
+    row = rewrite(1, messages=alone, preparation={"rewrite": {"history": seen}})
+    assert build("rewriter", [row])[0]["history"] == seen
+    assert build("rewriter", [{**row, "preparation": {"rewrite": {"history": None}}}]) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        rewrite(1, rewritten_query=None),
+        rewrite(-1, "How old? #### he is Ibn Sina"),
+        rewrite(-1, "How old?", messages=[{"role": "user", "content": "How old is he?"}]),
+    ],
+)
+def test_what_cannot_teach_a_rewriter_is_left_out(row: Row) -> None:
+    assert build("rewriter", [row]) == []
+
+
+def test_an_id_of_the_rewriters_rows_names_source_conversation_and_turn() -> None:
+    turns = [rewrite(1, conversation_id="conv_1234", position=n) for n in (1, 2)]
+    other = rewrite(1, conversation_id="conv_5678")
+    first, second, third = build("rewriter", [*turns, other])
+    assert first["id"] != second["id"]
+    assert dialogue_of(first) == dialogue_of(second) != dialogue_of(third)
+    assert source_of(first) == "feedback"

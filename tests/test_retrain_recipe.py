@@ -30,7 +30,7 @@ def thumbs(count: int, value: int, **own: Any) -> list[Row]:
 
 def decided(rows: list[Row]) -> tuple[recipe.Recipe, str]:
     train = [row for row in rows if is_train(row)]
-    found = {name: datasets.build(name, train) for name in datasets.names()}
+    found = {name: datasets.build(name, train) for name in recipe.eaten()}
     chosen = recipe.decide(found)
     heldout = count_by_kind(held_out_items(rows))
     return chosen, check_supply(chosen, found, rows, heldout, SETTINGS)
@@ -115,6 +115,7 @@ def test_a_file_overrides(tmp_path: Path) -> None:
         ("", "no stages"),
         ('stages = [{trainer = "magic"}]', "trainer 'magic'. Known: dpo, grpo, sft"),
         ('stages = [{trainer = "sft", dataset = "x"}]', "dataset 'x'. Known: grpo, pref"),
+        ('stages = [{trainer = "sft", dataset = "rewriter"}]', "Known: grpo, preference, sft."),
         ('stages = [{trainer = "sft"}]\ncurate = ["x"]', "curate step 'x'"),
         ('stages = [{trainer = "sft"}]\nstage = 1', "entry 'stage'. Known: stages, curate"),
         ("stages =", "not valid TOML"),

@@ -1,7 +1,8 @@
 """Feedback to training data, one file a dataset, each `build(rows) -> list of examples`.
 
-Examples carry TRL's columns (see `retrain.job.TrainJob`) and two of ours, which `columns` takes off
-again: `feedback_id`, and `signal`, the kind of verdict that they come from.
+Examples carry the columns that their trainer reads (TRL's, see `retrain.job.TrainJob`) and two of
+ours, which `columns` takes off again: `feedback_id`, and `signal`, the kind of verdict that they
+come from. `MADE_OF` names the feedback that makes some, in the words of a user.
 """
 
 import importlib
@@ -21,10 +22,13 @@ class UnknownDataset(Exception):
 
 def build(name: str, rows: Sequence[Row]) -> list[Example]:
     """The examples of dataset `name` in the rows. Raises UnknownDataset."""
-    if name not in names():
-        raise UnknownDataset(f"There is no dataset {name!r}. Known: {', '.join(names())}.")
-    examples: list[Example] = importlib.import_module(f"retrain.datasets.{name}").build(list(rows))
+    examples: list[Example] = _module(name).build(list(rows))
     return examples
+
+
+def made_of(name: str) -> str:
+    """The feedback that makes examples of dataset `name`. Raises UnknownDataset."""
+    return str(_module(name).MADE_OF)
 
 
 def names() -> list[str]:
@@ -35,3 +39,9 @@ def names() -> list[str]:
 def columns(example: Example) -> Example:
     """The example as a trainer gets it."""
     return {key: value for key, value in example.items() if key not in OURS}
+
+
+def _module(name: str) -> Any:
+    if name not in names():
+        raise UnknownDataset(f"There is no dataset {name!r}. Known: {', '.join(names())}.")
+    return importlib.import_module(f"retrain.datasets.{name}")

@@ -10,6 +10,8 @@ from typing import Any
 from retrain.datasets import Example
 from retrain.rows import Row, judged, unfinished
 
+MADE_OF = "comparisons with a winner, of drafts whose token ids and logprobs were recorded"
+
 
 def build(rows: list[Row]) -> list[Example]:
     groups = [_group(row) for row in rows if row["kind"] == "comparison" and not unfinished(row)]

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from retrain.datasets import Example
 from retrain.rows import Row, answer, completion, draft, finished, picked
 
+MADE_OF = "comparisons with a winner, corrections that change an answer in substance"
 Answer = list[dict[str, str]]
 SAME_IN_SUBSTANCE = 0.8  # similarity from which an edit is polish: typos, punctuation, a word
 

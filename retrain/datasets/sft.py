@@ -14,6 +14,7 @@ at the higher weight.
 from retrain.datasets import Example
 from retrain.rows import Row, answer, completion, draft, picked, prompt_key
 
+MADE_OF = "corrections, comparisons with a winner, thumbs up"
 WEIGHT = {"correction": 1.0, "pick": 1.0, "thumb": 0.5}
 
 
