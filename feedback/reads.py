@@ -12,12 +12,14 @@ from feedback.fields import mended, show
 from feedback.ids import plausible
 from feedback.moments import iso
 from feedback.owned import own_conversation
+from feedback.parts import reasoning_target
 from feedback.tables import (
     FEEDBACK_TARGET_INDEX,
     WITHDRAWAL,
     Completion,
     Conversation,
     Feedback,
+    Reasoning,
     Turn,
     User,
 )
@@ -197,7 +199,7 @@ def _training_draft(draft: Completion) -> dict[str, Any]:
         "draft": draft.draft,
         "text": draft.text,
         "stopped_by": draft.stopped_by,
-        "reasoning": draft.reasoning.text if draft.reasoning else None,
+        "reasoning": _training_reasoning(draft.reasoning),
         "token_ids": draft.token_ids,
         "logprobs": draft.logprobs,
         "adapter": draft.adapter,
@@ -206,6 +208,17 @@ def _training_draft(draft: Completion) -> dict[str, Any]:
         "sampling": draft.sampling,
         "prompt_hash": draft.prompt_hash,
         "finish_reason": draft.finish_reason,
+    }
+
+
+def _training_reasoning(reasoning: Reasoning | None) -> dict[str, Any] | None:
+    if reasoning is None:
+        return None
+    return {
+        "text": reasoning.text,
+        "token_ids": reasoning.token_ids,
+        "logprobs": reasoning.logprobs,
+        "finish_reason": reasoning.finish_reason,
     }
 
 
@@ -262,6 +275,8 @@ def _completion(draft: Completion, verdicts: Mapping[tuple[str, str], Feedback])
         "created_at": iso(draft.created_at),
         "rating": _verdict(verdicts.get(("rating", draft.id))),
         "correction": _verdict(verdicts.get(("correction", draft.id))),
+        "reasoning_rating": _verdict(verdicts.get(("rating", reasoning_target(draft.id)))),
+        "reasoning_correction": _verdict(verdicts.get(("correction", reasoning_target(draft.id)))),
     }
 
 

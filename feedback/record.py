@@ -204,7 +204,7 @@ def record_reasoning(
 def record_feedback(
     session: Session, user: User, body: Mapping[str, Any], idempotency_key: str | None = None
 ) -> Feedback:
-    """One event of feedback, checked by its kind's file; raises Invalid or NotFound.
+    """One event of feedback, checked by its kind's file; raises Invalid, NotFound or Conflict.
 
     The same key with the same body gives the first row again; with another body it raises Conflict.
     """

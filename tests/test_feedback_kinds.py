@@ -8,7 +8,7 @@ from feedback_databases import BACKENDS, a_conversation, a_turn, a_user, fresh_d
 
 from feedback import reads, record, users
 from feedback.database import Database
-from feedback.errors import Invalid, NotFound
+from feedback.errors import Conflict, Invalid, NotFound
 from feedback.kinds import Resolved, kinds, load_kind
 from feedback.tables import Completion, Conversation, Turn, User
 
@@ -108,7 +108,7 @@ class TestEveryKind:
         assert caught.value.param == "stars"
 
     def test_refuses_missing_fields(self, story: Story, kind: str) -> None:
-        optional = {"kind", "tags", "comment"}
+        optional = {"kind", "part", "tags", "comment"}
         for field in story.body(kind).keys() - optional:
             with pytest.raises(Invalid, match=f"{field} is missing") as caught:
                 story.validate(kind, **{field: MISSING})
@@ -256,3 +256,71 @@ def test_a_rewrite_that_was_right_needs_no_text(story: Story) -> None:
 def test_a_bad_rewrite_is_refused(story: Story, wrong: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         story.validate("rewrite", **wrong)
+
+
+class TestParts:
+    @pytest.fixture
+    def reasoned(self, database: Database) -> Story:
+        """A story whose first draft has its reasoning recorded."""
+        story = Story(database)
+        with database.session() as session:
+            record.record_reasoning(
+                session,
+                completion_id=story.drafts[0],
+                text=" because",
+                token_ids=[7],
+                logprobs=[-0.5],
+                finish_reason="stop",
+            )
+        return story
+
+    @pytest.mark.parametrize("kind", ["rating", "correction"])
+    def test_both_parts_are_in_force_at_once(self, reasoned: Story, kind: str) -> None:
+        body = reasoned.body(kind)
+        given = []
+        with reasoned.database.session() as session:
+            for part in ({}, {"part": "reasoning"}, {"part": "conclusion"}, {"part": "reasoning"}):
+                given.append(record.record_feedback(session, reasoned.user, body | part).id)
+        with reasoned.database.reading() as session:
+            listed = reads.list_feedback(session, reasoned.user).items
+            (turn, _) = reads.get_conversation(session, reasoned.user, reasoned.conversation.id)[
+                "turns"
+            ]
+        assert [(row["id"], row["part"]) for row in listed] == [
+            (given[3], "reasoning"),
+            (given[2], "conclusion"),
+        ]
+        shown = turn["completions"][0]
+        assert shown[kind]["id"] == given[2] and shown[f"reasoning_{kind}"]["id"] == given[3]
+        with reasoned.database.session() as session:
+            record.withdraw_feedback(session, reasoned.user, given[3])
+        with reasoned.database.reading() as session:
+            left = reads.list_feedback(session, reasoned.user).items
+        assert [row["id"] for row in left] == [given[2]]
+
+    @pytest.mark.parametrize("kind", ["rating", "correction"])
+    def test_a_reasoning_that_was_never_made_is_refused(self, story: Story, kind: str) -> None:
+        with pytest.raises(Conflict, match="No reasoning of the answer cmpl_.* is recorded"):
+            story.validate(kind, part="reasoning")
+        assert story.validate(kind, part="conclusion").target_id == story.drafts[0]
+
+    @pytest.mark.parametrize("part", ["answer", "", 1, ["reasoning"], True])
+    @pytest.mark.parametrize("kind", ["rating", "correction"])
+    def test_other_parts_are_refused(self, story: Story, kind: str, part: object) -> None:
+        with pytest.raises(Invalid, match="must be conclusion or reasoning") as caught:
+            story.validate(kind, part=part)
+        assert caught.value.param == "part"
+
+    def test_a_snapshot_has_all_of_the_reasoning(self, reasoned: Story) -> None:
+        body = reasoned.body("rating") | {"part": "reasoning"}
+        with reasoned.database.session() as session:
+            record.record_feedback(session, reasoned.user, body)
+        with reasoned.database.reading() as session:
+            (row,) = (r for r in reads.training_rows(session) if r["user_id"] == reasoned.user.id)
+        assert row["payload"]["part"] == "reasoning"
+        assert row["completion_id"] == reasoned.drafts[0]
+        assert [c["reasoning"] for c in row["completions"]] == [
+            {"text": " because", "token_ids": [7], "logprobs": [-0.5], "finish_reason": "stop"},
+            None,
+            None,
+        ]

@@ -120,6 +120,8 @@ def test_a_conversation_is_shown_as_the_api_says(database: Database, user: User)
                         "created_at": moments.iso(first.created_at),
                         "rating": {"id": up.id, "value": 1, "tags": ["clear"], "comment": "ok"},
                         "correction": None,
+                        "reasoning_rating": None,
+                        "reasoning_correction": None,
                     },
                     {
                         "id": second.id,
@@ -132,6 +134,8 @@ def test_a_conversation_is_shown_as_the_api_says(database: Database, user: User)
                         "created_at": moments.iso(second.created_at),
                         "rating": None,
                         "correction": {"id": better.id, "text": "Better."},
+                        "reasoning_rating": None,
+                        "reasoning_correction": None,
                     },
                 ],
             }

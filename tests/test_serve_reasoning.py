@@ -168,3 +168,24 @@ def test_engines_say_how_the_delimiter_lies_in_their_tokens(tiny_model: Path) ->
     tiny = open_engine("transformers", str(tiny_model), tiny_model)
     assert "stop on the text" in find_delimiter(tiny, "####").describe("tiny")
     assert find_delimiter(tiny, "#").token_id is not None
+
+
+def test_the_parts_of_an_answer_are_judged_apart(api: FlaskClient) -> None:
+    ours = post(api, "on_demand").json["redraft"]  # type: ignore[index]
+    rating = {"kind": "rating", "completion_id": ours["completion_ids"][0], "value": 1}
+    about_reasoning = {**rating, "value": -1, "part": "reasoning"}
+    early = api.post("/v1/feedback", json=about_reasoning)
+    assert early.status_code == 409 and "No reasoning" in early.text
+    assert "[DONE]" in api.post(ours["reasoning"]["continue_url"]).text
+    for body in (rating, about_reasoning):
+        assert api.post("/v1/feedback", json=body).status_code == 201
+    assert api.post("/v1/feedback", json={**rating, "part": "whole"}).status_code == 400
+    listed = api.get("/v1/feedback?limit=2").json["data"]  # type: ignore[index]
+    assert [(row["value"], row.get("part")) for row in listed] == [(-1, "reasoning"), (1, None)]
+    found = api.get(f"/v1/conversations/{ours['conversation_id']}").json["turns"][0]  # type: ignore[index]
+    shown = found["completions"][0]
+    assert (shown["rating"]["value"], shown["reasoning_rating"]["value"]) == (1, -1)
+    assert api.delete(f"/v1/feedback/{shown['reasoning_rating']['id']}").status_code == 204
+    found = api.get(f"/v1/conversations/{ours['conversation_id']}").json["turns"][0]  # type: ignore[index]
+    shown = found["completions"][0]
+    assert (shown["rating"]["value"], shown["reasoning_rating"]) == (1, None)

@@ -26,7 +26,7 @@ class Resolved:
 
 class Kind(Protocol):
     def validate(self, session: Session, user: User, body: Mapping[str, Any]) -> Resolved:
-        """Check the body strictly; raises Invalid, or NotFound for what is not the user's."""
+        """Check the body strictly; raises Invalid, Conflict, or NotFound for another user's."""
 
 
 def kinds() -> list[str]:

@@ -1,11 +1,14 @@
-"""The answer as it should have been: {kind: "correction", completion_id, text}."""
+"""The answer as it should have been: {kind: "correction", completion_id, part, text}.
+
+`part` is "conclusion" or "reasoning"; left out, it is the answer as shown. See `feedback.parts`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from feedback import fields
+from feedback import fields, parts
 from feedback.kinds import Resolved
 from feedback.owned import own_completion
 from feedback.tables import User
@@ -14,8 +17,11 @@ MAX_TEXT = 100_000
 
 
 def validate(session: Session, user: User, body: Mapping[str, Any]) -> Resolved:
-    """A correction of one of the user's completions."""
-    fields.only(body, ("completion_id", "text"))
+    """A correction of one of the user's completions, or of its reasoning."""
+    fields.only(body, ("completion_id", "part", "text"))
     completion, turn = own_completion(session, user, fields.required(body, "completion_id"))
+    part = parts.part_of(body)
     text = fields.text("text", fields.required(body, "text"), MAX_TEXT)
-    return Resolved(completion.id, turn.id, completion.id, turn.conversation_id, {"text": text})
+    about = parts.target(session, completion, part)
+    payload = {**parts.said_of(part), "text": text}
+    return Resolved(about, turn.id, completion.id, turn.conversation_id, payload)

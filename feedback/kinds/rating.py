@@ -1,11 +1,14 @@
-"""A thumb on a completion: {kind: "rating", completion_id, value: 1 or -1, tags, comment}."""
+"""A thumb: {kind: "rating", completion_id, part, value: 1 or -1, tags, comment}.
+
+`part` is "conclusion" or "reasoning"; left out, it is the answer as shown. See `feedback.parts`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from feedback import fields
+from feedback import fields, parts
 from feedback.errors import Invalid
 from feedback.kinds import Resolved
 from feedback.owned import own_completion
@@ -17,15 +20,18 @@ MAX_COMMENT = 20_000
 
 
 def validate(session: Session, user: User, body: Mapping[str, Any]) -> Resolved:
-    """A rating of one of the user's completions."""
-    fields.only(body, ("completion_id", "value", "tags", "comment"))
+    """A rating of one of the user's completions, or of its reasoning."""
+    fields.only(body, ("completion_id", "part", "value", "tags", "comment"))
     completion, turn = own_completion(session, user, fields.required(body, "completion_id"))
+    part = parts.part_of(body)
     payload = {
+        **parts.said_of(part),
         "value": thumb(body),
         "tags": _tags(body.get("tags")),
         "comment": _comment(body.get("comment")),
     }
-    return Resolved(completion.id, turn.id, completion.id, turn.conversation_id, payload)
+    about = parts.target(session, completion, part)
+    return Resolved(about, turn.id, completion.id, turn.conversation_id, payload)
 
 
 def thumb(body: Mapping[str, Any]) -> int:

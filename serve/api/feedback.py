@@ -14,7 +14,10 @@ blueprint = Blueprint("feedback", __name__, url_prefix="/v1/feedback")
 
 @blueprint.post("")
 def create() -> tuple[dict[str, Any], int]:
-    """A rating, comparison or correction; 201 means durable. `Idempotency-Key` is honoured."""
+    """A rating, comparison or correction; 201 means durable. `Idempotency-Key` is honoured.
+
+    A rating or correction with `part: "reasoning"` is about the reasoning behind the answer.
+    """
     user, body = caller(), json_body()
     with context().database.session() as session:
         row = record.record_feedback(session, user, body, request.headers.get("Idempotency-Key"))
