@@ -12,6 +12,11 @@ def split_answer(text: str) -> tuple[str, str | None]:
     return (conclusion.strip(), reasoning.strip()) if mark else (text, None)
 
 
+def open_answer(conclusion: str) -> str:
+    """The answer up to its delimiter, where generation stops."""
+    return f"{conclusion.strip()} {DELIMITER}"
+
+
 def join_answer(conclusion: str, reasoning: str) -> str:
     """The whole answer as a model is trained to write it."""
-    return f"{conclusion.strip()} {DELIMITER} {reasoning.strip()}"
+    return f"{open_answer(conclusion)} {reasoning.strip()}"

@@ -13,6 +13,7 @@ from feedback.reads import training_rows
 from retrain import datasets
 from retrain.datasets import Example
 from retrain.manifest import as_lines, write_rows
+from retrain.parts import AT_DELIMITER
 from retrain.rows import Row, counts
 from serve.settings import Settings, load_settings
 
@@ -43,8 +44,9 @@ class ExportError(Exception):
 @click.option(
     "--all-columns",
     is_flag=True,
-    help="Also feedback_id, signal (the kind of verdict), split, weight, and finish_reason in "
-    "messages; and answers that were cut off, which only this one tells from whole ones.",
+    help="Also feedback_id, signal (the kind of verdict), split, weight, and finish_reason and "
+    "token_ids in messages; and answers that were cut off, conclusions and reasonings, which only "
+    "this one tells from whole answers.",
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def command(format: str, file: Path, split: str, all_columns: bool, force: bool) -> None:
@@ -61,8 +63,8 @@ def command(format: str, file: Path, split: str, all_columns: bool, force: bool)
     target = None if str(file) == "-" else _target(file, force)
     rows = _feedback(load_settings())
     asked, aside = _examples(format, rows, PARTS[split]), _examples(format, rows, _others(split))
-    whole = asked if all_columns else [example for example in asked if not _cut_off(example)]
-    hints = _hints(aside, len(asked) - len(whole))
+    whole = asked if all_columns else [e for e in asked if not (_is_part(e) or _cut_off(e))]
+    hints = _hints(aside, [] if all_columns else asked)
     if not whole:
         click.echo(" ".join([_nothing(format, rows, split), *hints]), err=True)
         raise SystemExit(REFUSED)
@@ -111,8 +113,18 @@ def _examples(format: str, rows: Sequence[Row], parts: Sequence[str]) -> list[Ex
 
 def _cut_off(example: Example) -> bool:
     """Whether the text to learn has no end: a trainer that is not told would learn to stop so."""
+    return any(reason != "stop" for reason in _ends(example))
+
+
+def _is_part(example: Example) -> bool:
+    """Whether it is of a conclusion or a reasoning alone: others would end the turn in between."""
+    last = (example.get("prompt") or [{}])[-1]
+    return last.get("role") == "assistant" or AT_DELIMITER in _ends(example)
+
+
+def _ends(example: Example) -> list[str]:
     said = example.get("completion") or example.get("chosen") or []
-    return any(message.get("finish_reason", "stop") != "stop" for message in said)
+    return [message.get("finish_reason", "stop") for message in said]
 
 
 def _plain(example: Example) -> Example:
@@ -127,14 +139,18 @@ def _chat(value: Any) -> Any:
     return [{key: part for key, part in one.items() if key != "finish_reason"} for one in value]
 
 
-def _hints(aside: Sequence[Example], cut: int) -> list[str]:
+def _hints(aside: Sequence[Example], asked: Sequence[Example]) -> list[str]:
     """What else there is, and the option that gives it."""
     hints = [
         f"{n} of split {part} are left out: --split all."
         for part, n in counts(list(aside), "split").items()
     ]
+    parts = sum(map(_is_part, asked))
+    cut = sum(_cut_off(example) and not _is_part(example) for example in asked)
     if cut:
         hints.append(f"{cut} with answers that were cut off are left out: --all-columns.")
+    if parts:
+        hints.append(f"{parts} of conclusions or reasonings alone are left out: --all-columns.")
     return hints
 
 

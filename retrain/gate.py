@@ -14,7 +14,13 @@ from retrain.evaluate.interval import Interval, paired_interval
 from retrain.evaluate.measure import Gain
 from retrain.guards import Guard
 
-NOUN = {"correction": "corrections", "comparison": "comparisons", "rating": "rated answers"}
+NOUN = {
+    "correction": "corrections",
+    "comparison": "comparisons",
+    "rating": "rated answers",
+    "reasoning_correction": "corrected reasonings",
+    "reasoning_rating": "rated reasonings",
+}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ class TrainJob:
     preference  {prompt: [message], chosen: [message], rejected: [message]}
     grpo        {prompt: [message], temperature: float,
                  completions: [{text, token_ids, logprobs, reward, adapter}]}
+
+    A prompt that ends in an assistant's message is to be gone on with from there. Messages of
+    answers may carry `finish_reason`, and `token_ids` to be trained on instead of the text's.
     """
 
     model: Path  # Hugging Face folder of the base model

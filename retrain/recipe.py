@@ -18,6 +18,7 @@ from typing import Any
 from retrain import curate, datasets
 
 DATASET = {"dpo": "preference"}  # a trainer not named here eats the dataset of its own name
+OWN = ("correction", "thumb", "reasoning_correction", "reasoning_thumb")  # not picks of drafts
 MIN_STAGE = 8  # fewer examples than these are not worth a stage of their own
 TRAINERS = Path(__file__).parent / "trainers"
 
@@ -61,8 +62,8 @@ def decide(found: Mapping[str, Sequence[datasets.Example]]) -> Recipe:
     examples beside many do not get a stage of their own: they would be learned by heart.
     """
     picks = sum(pair["signal"] == "pick" for pair in found["preference"])
-    own = [e for e in found["sft"] if e["signal"] != "pick"]
-    sft = Stage("sft", "sft", ("correction", "thumb"))
+    own = [e for e in found["sft"] if e["signal"] in OWN]
+    sft = Stage("sft", "sft", OWN)
     dpo = Stage("dpo", "preference")
     texts = f"{len(own)} corrected or praised answers"
     if len(own) >= MIN_STAGE and picks >= MIN_STAGE:

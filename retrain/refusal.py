@@ -4,12 +4,25 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 from retrain.datasets import Example
+from retrain.parts import on_reasoning
 from retrain.recipe import Recipe
 from retrain.rows import Row, counts, is_train, picked, unfinished
 from serve.settings import Settings
 
-MEASURE = {"correction": "correction", "pick": "comparison", "thumb": "rating"}
-PLURAL = {"correction": "corrections", "comparison": "decided comparisons", "rating": "thumbs"}
+MEASURE = {
+    "correction": "correction",
+    "pick": "comparison",
+    "thumb": "rating",
+    "reasoning_correction": "reasoning_correction",
+    "reasoning_thumb": "reasoning_rating",
+}
+PLURAL = {
+    "correction": "corrections",
+    "comparison": "decided comparisons",
+    "rating": "thumbs",
+    "reasoning_correction": "corrections of reasonings",
+    "reasoning_rating": "thumbs on reasonings",
+}
 
 
 class Refusal(Exception):
@@ -52,13 +65,21 @@ def _nothing(rows: Sequence[Row], settings: Settings) -> str:
 def _one_sided(train: Sequence[Row]) -> str | None:
     if any(row["kind"] == "correction" or picked(row) for row in train):
         return None
-    values = [row["payload"]["value"] for row in train if row["kind"] == "rating"]
-    ups = sum(value > 0 for value in values)
-    if not values:
+    ratings = [row for row in train if row["kind"] == "rating"]
+    if not ratings:
         return (
             f"The feedback is one-sided: all {len(train)} comparisons are ties or both bad, so "
             "nothing shows what is better. Missing: corrections, or comparisons with a winner."
         )
+    shown, reasonings = ([r for r in ratings if on_reasoning(r) is part] for part in (False, True))
+    found = [_alike(part) for part in (shown, reasonings) if part]
+    return None if None in found else found[0]
+
+
+def _alike(ratings: Sequence[Row]) -> str | None:
+    """What is wrong with thumbs that all point one way."""
+    values = [row["payload"]["value"] for row in ratings]
+    ups = sum(value > 0 for value in values)
     if ups == len(values):
         return (
             f"The feedback is one-sided: all {ups} ratings are thumbs up, so nothing shows what to "

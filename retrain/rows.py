@@ -1,9 +1,13 @@
 """Rows of a snapshot, as `feedback.reads.training_rows` gives them, and questions to one."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from prompts.answer_first import DELIMITER
+
 Row = dict[str, Any]
+Answer = list[dict[str, Any]]  # of one message
 NO_WINNER = ("tie", "both_bad")
 
 
@@ -37,9 +41,19 @@ def picked(row: Row) -> tuple[Row, list[Row]] | None:
     return (chosen, list(others.values())) if others else None
 
 
+def conclusion_first(c: Row) -> bool:
+    """Whether a stored answer came to the delimiter, behind which its reasoning is or would be."""
+    return bool(c["stopped_by"] == DELIMITER or c["reasoning"] is not None)
+
+
+def written_whole(c: Row) -> bool:
+    """Whether the tokens of a stored answer are those of its conclusion and its reasoning."""
+    return c["reasoning"] is not None and c["stopped_by"] != DELIMITER
+
+
 def finished(c: Row) -> bool:
-    """Whether a stored answer came to its end, and was not cut off."""
-    return bool(c["finish_reason"] == "stop")
+    """Whether a stored answer, as it is shown, came to its end, and was not cut off."""
+    return conclusion_first(c) or bool(c["finish_reason"] == "stop")
 
 
 def unfinished(row: Row) -> bool:
@@ -56,14 +70,15 @@ def prompt_key(row: Row) -> str:
     return json.dumps(row["messages"], sort_keys=True, ensure_ascii=False)
 
 
-def answer(text: str, finish_reason: str = "stop") -> list[dict[str, str]]:
-    """An answer in TRL's conversational form; one that was cut off has no end to learn."""
-    return [{"role": "assistant", "content": text, "finish_reason": finish_reason}]
+def answer(
+    text: str, finish_reason: str = "stop", token_ids: Sequence[int] | None = None
+) -> Answer:
+    """An answer in TRL's conversational form; only one that finished by "stop" has an end to learn.
 
-
-def draft(c: Row) -> list[dict[str, str]]:
-    """A stored answer in TRL's conversational form."""
-    return answer(c["text"], c["finish_reason"])
+    `token_ids` are those that it was written in, its end included.
+    """
+    said = {"role": "assistant", "content": text, "finish_reason": finish_reason}
+    return [said | {"token_ids": list(token_ids)} if token_ids else said]
 
 
 def counts(rows: list[Row], *keys: str) -> dict[str, int]:

@@ -147,11 +147,13 @@ def _sizes(rows: list[Row]) -> dict[str, Any]:
 
 def _known_tokens(row: Row, model: str) -> Row:
     """The row without token ids of another base model, which mean nothing to this one."""
-    kept = []
-    for c in row["completions"]:
-        same = c["base_model"] == model
-        kept.append(c if same else {**c, "token_ids": None, "logprobs": None})
+    kept = [c if c["base_model"] == model else _without_tokens(c) for c in row["completions"]]
     return {**row, "completions": kept}
+
+
+def _without_tokens(c: Row) -> Row:
+    none = {"token_ids": None, "logprobs": None}
+    return {**c, **none, "reasoning": c["reasoning"] and {**c["reasoning"], **none}}
 
 
 def _told(work: Work, names: list[str]) -> Iterator[str]:

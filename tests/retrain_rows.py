@@ -24,6 +24,8 @@ def draft(text: str, **own: Any) -> Row:
         "sampling": {"temperature": 0.7},
         "prompt_hash": "h1",
         "finish_reason": "stop",
+        "stopped_by": None,
+        "reasoning": None,
         **own,
     }
 

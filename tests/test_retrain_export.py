@@ -268,6 +268,32 @@ def test_answers_that_were_cut_off_are_left_out_or_marked(
     assert set(rows[0]) - COLUMNS["sft"] == {"feedback_id", "signal", "split", "weight"}
 
 
+def test_parts_of_answers_are_left_out_or_marked(
+    database: Database, ada: User, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = Talk(database, ada)
+    _, (whole,) = talk.turn("whole")
+    _, (first,) = talk.turn("42 ", stopped_by="####")
+    with database.session() as session:
+        made = {"text": " why", "token_ids": [3], "logprobs": [-1.0], "finish_reason": "stop"}
+        record.record_reasoning(session, completion_id=first, **made)
+    for body in ({"completion_id": whole}, {"completion_id": first}):
+        talk.say("rating", value=1, **body)
+    talk.say("correction", completion_id=first, part="reasoning", text="Six times seven.")
+    assert export("sft", home / "plain") == 0
+    assert [row["completion"][0]["content"] for row in read_rows(home / "plain")] == ["whole"]
+    told = capsys.readouterr().err
+    assert "2 of conclusions or reasonings alone are left out: --all-columns." in told
+    assert export("sft", home / "all", "--all-columns") == 0
+    _, shown, why = read_rows(home / "all")
+    begun = {"role": "assistant", "content": "42 ####", "finish_reason": "delimiter"}
+    assert shown["completion"] == [{**begun, "token_ids": [1, 2]}] == why["prompt"][-1:]
+    assert (why["signal"], why["completion"][0]["content"]) == (
+        "reasoning_correction",
+        " Six times seven.",
+    )
+
+
 def test_a_dash_is_standard_output(database: Database, ada: User, home: Path) -> None:
     tell(database, ada)
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -389,6 +389,37 @@ def test_cut_off_answer_gets_no_end_of_turn(base: Path) -> None:
     assert [*_lora.encode_answer(tokenizer, cut), tokenizer.eos_token_id] == whole
 
 
+def test_a_prompt_that_ends_in_an_answer_is_gone_on_with(base: Path) -> None:
+    tokenizer = _lora.open_tokenizer(base)
+    begun = {**assistant("42 ####")[0], "finish_reason": "delimiter"}
+    ids = _lora.encode_prompt(tokenizer, [*user("hi"), begun])
+    assert tokenizer.decode(ids) == (
+        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n42 ####"
+    )
+    logged = {**begun, "token_ids": [7, 8, 9]}
+    prompt = _lora.encode_prompt(tokenizer, user("hi"))
+    assert _lora.encode_prompt(tokenizer, [*user("hi"), logged]) == [*prompt, 7, 8, 9]
+    assert _lora.encode_answer(tokenizer, [logged]) == [7, 8, 9]
+
+
+def test_a_reasoning_is_learned_behind_its_conclusion(base: Path, job: Job) -> None:
+    """Of two reasonings of one question, each belongs to the conclusion that it was taught with."""
+    rows = []
+    for conclusion, reasoning in (("1 ####", " one"), ("2 ####", " two")):
+        begun = {**assistant(conclusion)[0], "finish_reason": "delimiter"}
+        rows.append({"prompt": [*user("n?"), begun], "completion": assistant(reasoning)})
+    made = job(rows, settings={"epochs": 40})
+    importlib.import_module("retrain.trainers.sft").train(made)
+    tokenizer = _lora.open_tokenizer(base)
+    for row, other in (rows, rows[::-1]):
+        prompt = _lora.encode_prompt(tokenizer, row["prompt"])
+        own, swapped = (
+            sum(log_probs(base, made.out, prompt, _lora.encode_answer(tokenizer, r["completion"])))
+            for r in (row, other)
+        )
+        assert own > swapped
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name: str) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")

@@ -3,6 +3,7 @@
 The newest row stays, so of two verdicts on one text the later one counts.
 """
 
+from retrain.parts import on_reasoning
 from retrain.rows import Row, judged, prompt_key
 from serve.settings import Settings
 
@@ -16,8 +17,12 @@ def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    if row["kind"] == "correction":
-        texts = [row["payload"]["text"]]
-    else:
-        texts = sorted(answer["text"] for answer in judged(row))
-    return (row["split"], row["user_id"], row["kind"], prompt_key(row), *texts)
+    return (row["split"], row["user_id"], row["kind"], prompt_key(row), *_texts(row))
+
+
+def _texts(row: Row) -> list[str]:
+    shown = sorted(answer["text"] for answer in judged(row))
+    if on_reasoning(row):
+        said = [row["payload"].get("text") or answer["reasoning"]["text"] for answer in judged(row)]
+        return [*shown, "reasoning", *said]
+    return [row["payload"]["text"]] if row["kind"] == "correction" else shown

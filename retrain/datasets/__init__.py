@@ -2,7 +2,8 @@
 
 Examples carry the columns that their trainer reads (TRL's, see `retrain.job.TrainJob`) and two of
 ours, which `columns` takes off again: `feedback_id`, and `signal`, the kind of verdict that they
-come from. `MADE_OF` names the feedback that makes some, in the words of a user.
+come from (`correction`, `pick`, `thumb`; `reasoning_correction` and `reasoning_thumb` where it is
+on a reasoning). `MADE_OF` names the feedback that makes some, in the words of a user.
 """
 
 import importlib
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from retrain.parts import on_reasoning
 from retrain.rows import Row
 
 Example = dict[str, Any]
@@ -34,6 +36,11 @@ def made_of(name: str) -> str:
 def names() -> list[str]:
     """The datasets in this folder."""
     return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
+
+
+def signal(row: Row, verdict: str) -> str:
+    """The signal of an example that comes of the row."""
+    return f"reasoning_{verdict}" if on_reasoning(row) else verdict
 
 
 def columns(example: Example) -> Example:

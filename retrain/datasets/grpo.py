@@ -2,13 +2,14 @@
 
 The picked draft has reward 1, the others 0. A group in which all rewards are equal (a tie, "both
 bad") has no advantage to learn from and is left out, and so is a group of which no draft came to
-its end, and a draft without token ids and logprobs: its importance weight cannot be known.
+its end, and a draft without token ids and logprobs: its importance weight cannot be known. The same
+goes for a draft that was written together with its reasoning, which the pick is not about.
 """
 
 from typing import Any
 
 from retrain.datasets import Example
-from retrain.rows import Row, judged, unfinished
+from retrain.rows import Row, judged, unfinished, written_whole
 
 MADE_OF = "comparisons with a winner, of drafts whose token ids and logprobs were recorded"
 
@@ -36,6 +37,8 @@ def _group(row: Row) -> Example | None:
 
 
 def _was_sampled(c: Row) -> bool:
+    if written_whole(c):
+        return False
     return bool(c["token_ids"]) and len(c["token_ids"]) == len(c["logprobs"] or ())
 
 

@@ -6,21 +6,23 @@
 - A correction over the original only where the original was really worse: the same user rated it
   down, or edited it in substance. Pairing every edit taught one project's model to dislike good
   answers (tensorzero pull request 742).
+
+Both sides of a pair are of one form, and of one part of an answer; see `retrain.parts`.
 """
 
 from difflib import SequenceMatcher
 
-from retrain.datasets import Example
-from retrain.rows import Row, answer, completion, draft, finished, picked
+from retrain import parts
+from retrain.datasets import Example, signal
+from retrain.rows import Answer, Row, completion, finished, picked
 
 MADE_OF = "comparisons with a winner, corrections that change an answer in substance"
-Answer = list[dict[str, str]]
 SAME_IN_SUBSTANCE = 0.8  # similarity from which an edit is polish: typos, punctuation, a word
 
 
 def build(rows: list[Row]) -> list[Example]:
     rated_down = {
-        (row["user_id"], row["completion_id"])
+        parts.subject(row)
         for row in rows
         if row["kind"] == "rating" and row["payload"]["value"] < 0
     }
@@ -29,19 +31,29 @@ def build(rows: list[Row]) -> list[Example]:
         if pick := picked(row):
             chosen, others = pick
             told = [other for other in others if finished(chosen) or finished(other)]
-            pairs += [_pair(row, "pick", draft(chosen), draft(other)) for other in told]
+            sides = [parts.alike([chosen, other]) for other in told]
+            pairs += [_pair(row, "pick", *both) for both in sides if _differ(*both)]
         elif row["kind"] == "correction":
-            pairs += _corrected(row, (row["user_id"], row["completion_id"]) in rated_down)
+            pairs += _corrected(row, parts.subject(row) in rated_down)
     return pairs
 
 
+def _differ(one: Answer, other: Answer) -> bool:
+    """Whether there is a difference to learn, now that the two are in one form."""
+    return bool(one[0]["content"] != other[0]["content"])
+
+
 def _corrected(row: Row, rated_down: bool) -> list[Example]:
-    original, text = completion(row), row["payload"]["text"]
-    if original is None or original["text"].strip() == text.strip():
+    found = completion(row)
+    if found is None:
         return []
-    if not rated_down and similarity(original["text"], text) >= SAME_IN_SUBSTANCE:
+    original, better = parts.judged_part(row, found), parts.corrected(row)
+    before, after = parts.words(original), parts.words(better)
+    if before == after or not after:
         return []
-    return [_pair(row, "correction", answer(text), draft(original))]
+    if not rated_down and similarity(before, after) >= SAME_IN_SUBSTANCE:
+        return []
+    return [_pair(row, "correction", better, original)]
 
 
 def similarity(a: str, b: str) -> float:
@@ -50,11 +62,11 @@ def similarity(a: str, b: str) -> float:
     return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
-def _pair(row: Row, signal: str, chosen: Answer, rejected: Answer) -> Example:
+def _pair(row: Row, verdict: str, chosen: Answer, rejected: Answer) -> Example:
     return {
-        "prompt": row["messages"],
+        "prompt": parts.prompt(row),
         "chosen": chosen,
         "rejected": rejected,
-        "signal": signal,
+        "signal": signal(row, verdict),
         "feedback_id": row["feedback_id"],
     }

@@ -8,42 +8,45 @@
 
 A thumb is a weaker word than a pick or a text. An answer that the same user corrected or rated
 down is no example, whatever else they said of it; a text that a user stands for twice counts once,
-at the higher weight.
+at the higher weight. The reasoning of an answer is judged and learned apart; see `retrain.parts`.
 """
 
-from retrain.datasets import Example
-from retrain.rows import Row, answer, completion, draft, picked, prompt_key
+from retrain import parts
+from retrain.datasets import Example, signal
+from retrain.rows import Answer, Row, completion, picked, prompt_key
 
 MADE_OF = "corrections, comparisons with a winner, thumbs up"
 WEIGHT = {"correction": 1.0, "pick": 1.0, "thumb": 0.5}
 
+Subject = tuple[str, str | None, bool]
+
 
 def build(rows: list[Row]) -> list[Example]:
-    disowned = {(row["user_id"], row["completion_id"]) for row in rows if _disowns(row)}
-    best: dict[tuple[str, str, str], Example] = {}
+    disowned = {parts.subject(row) for row in rows if _disowns(row)}
+    best: dict[tuple[str, ...], Example] = {}
     for row in rows:
         found = _stood_for(row)
         if found is None:
             continue
-        signal, said, source = found
-        text = said[0]["content"]
-        if (row["user_id"], source) in disowned or not text.strip():
+        verdict, said, source = found
+        if source in disowned or not parts.words(said):
             continue
-        key = (row["user_id"], prompt_key(row), text)
-        if key not in best or best[key]["weight"] < WEIGHT[signal]:
-            best[key] = _example(row, signal, said)
+        example = _example(row, verdict, said)
+        key = _key(row, example)
+        if key not in best or best[key]["weight"] < example["weight"]:
+            best[key] = example
     return list(best.values())
 
 
-def _stood_for(row: Row) -> tuple[str, list[dict[str, str]], str | None] | None:
-    """(signal, answer, the completion it is, None for the user's own) that the row speaks for."""
+def _stood_for(row: Row) -> tuple[str, Answer, Subject | None] | None:
+    """(verdict, answer, what it is a part of, None for the user's own) that the row speaks for."""
     if row["kind"] == "correction":
-        return "correction", answer(row["payload"]["text"]), None
+        return "correction", parts.corrected(row), None
     if pick := picked(row):
-        return "pick", draft(pick[0]), pick[0]["id"]
+        return "pick", parts.draft(pick[0]), (row["user_id"], pick[0]["id"], False)
     if row["kind"] == "rating" and row["payload"]["value"] > 0:
         rated = completion(row)
-        return ("thumb", draft(rated), rated["id"]) if rated else None
+        return ("thumb", parts.judged_part(row, rated), parts.subject(row)) if rated else None
     return None
 
 
@@ -53,11 +56,16 @@ def _disowns(row: Row) -> bool:
     return bool(row["kind"] == "rating" and row["payload"]["value"] < 0)
 
 
-def _example(row: Row, signal: str, said: list[dict[str, str]]) -> Example:
+def _key(row: Row, example: Example) -> tuple[str, ...]:
+    before, said = example["prompt"][-1]["content"], example["completion"][0]["content"]
+    return (row["user_id"], prompt_key(row), before, said)
+
+
+def _example(row: Row, verdict: str, said: Answer) -> Example:
     return {
-        "prompt": row["messages"],
+        "prompt": parts.prompt(row),
         "completion": said,
-        "weight": WEIGHT[signal],
-        "signal": signal,
+        "weight": WEIGHT[verdict],
+        "signal": signal(row, verdict),
         "feedback_id": row["feedback_id"],
     }

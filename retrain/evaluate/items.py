@@ -1,7 +1,8 @@
 """Held-out feedback as items: a prompt, the text that users stood for, the texts they did not.
 
 A correction has only `good`, a comparison both, a rating one of the two. What many users said alike
-about one prompt is one item, so that it counts once and is scored once.
+about one prompt is one item, so that it counts once and is scored once. Texts have the form that
+training gives them (`retrain.parts`); verdicts on reasonings are kinds of their own.
 """
 
 import hashlib
@@ -9,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retrain.rows import Row, completion, picked
+from prompts.answer_first import DELIMITER
+from retrain import parts
+from retrain.rows import Answer, Row, completion, conclusion_first, picked
 
 MOST = 200
+RATINGS = ("rating", "reasoning_rating")
 
 
 @dataclass(frozen=True)
@@ -23,21 +27,27 @@ class Passage:
     finished: bool = True  # by its writer, not by a limit
 
 
+Passages = tuple[Passage, ...]
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing that held-out feedback says."""
 
-    kind: str  # correction, comparison, rating
+    kind: str  # correction, comparison, rating, reasoning_correction, reasoning_rating
     messages: tuple[dict[str, Any], ...]
-    good: tuple[Passage, ...] = ()
-    bad: tuple[Passage, ...] = ()
+    good: Passages = ()
+    bad: Passages = ()
     max_tokens: int = 0  # of the drafts that were compared
+    stop: tuple[str, ...] = ()  # where those end
+    after: Passage | None = None  # the conclusion, where the texts are reasonings
 
     @property
     def key(self) -> str:
         """A digest of what the item says, the same in every run."""
-        said = repr((self.kind, self.messages, [*map(_text, self.good)], [*map(_text, self.bad)]))
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        said = [self.kind, self.messages, [*map(_text, self.good)], [*map(_text, self.bad)]]
+        said += [_text(self.after)] if self.after else []
+        return hashlib.sha256(repr(tuple(said)).encode()).hexdigest()[:16]
 
 
 def held_out_items(rows: Sequence[Row], most: int = MOST) -> list[Item]:
@@ -51,9 +61,9 @@ def held_out_items(rows: Sequence[Row], most: int = MOST) -> list[Item]:
         if row["split"] == "heldout" and (item := _item(row)):
             found.setdefault(item.key, item)
     items = [found[key] for key in sorted(found)][:most]
-    ratings = [item for item in items if item.kind == "rating"]
-    if len({bool(item.good) for item in ratings}) < 2:
-        items = [item for item in items if item.kind != "rating"]
+    for kind in RATINGS:
+        if len({bool(item.good) for item in items if item.kind == kind}) < 2:
+            items = [item for item in items if item.kind != kind]
     return items
 
 
@@ -70,27 +80,43 @@ def count_by_kind(items: Iterable[Item]) -> dict[str, int]:
 
 
 def _item(row: Row) -> Item | None:
-    messages = tuple(row["messages"])
-    if row["kind"] == "correction":
-        return Item("correction", messages, (Passage(row["payload"]["text"]),))
     if row["kind"] == "comparison":
-        pick = picked(row)
-        if pick is None:
-            return None
-        good, bad = (_passage(pick[0]),), tuple(map(_passage, pick[1]))
-        limit = int(pick[0]["sampling"].get("max_tokens", 0))
-        return Item("comparison", messages, good, bad, limit)
-    rated = completion(row) if row["kind"] == "rating" else None
-    if rated is None or not rated["text"]:
+        return _comparison(row)
+    c = completion(row)
+    if row["kind"] == "correction":
+        return _about(row, c, (Passage(parts.corrected(row)[0]["content"]),))
+    if row["kind"] != "rating" or c is None or not c["text"]:
         return None
-    passage = (_passage(rated),)
-    if row["payload"]["value"] > 0:
-        return Item("rating", messages, good=passage)
-    return Item("rating", messages, bad=passage)
+    passage = (_passage(c, parts.judged_part(row, c)),)
+    return _about(row, c, passage) if row["payload"]["value"] > 0 else _about(row, c, bad=passage)
 
 
-def _passage(c: Row) -> Passage:
-    return Passage(c["text"], tuple(c["token_ids"] or ()), c["finish_reason"] == "stop")
+def _comparison(row: Row) -> Item | None:
+    pick = picked(row)
+    if pick is None:
+        return None
+    drafts = [pick[0], *pick[1]]
+    good, *bad = map(_passage, drafts, parts.alike(drafts))
+    stop = (DELIMITER,) if any(map(conclusion_first, drafts)) else ()
+    limit = int(pick[0]["sampling"].get("max_tokens", 0))
+    return Item("comparison", tuple(row["messages"]), (good,), tuple(bad), limit, stop)
+
+
+def _about(row: Row, c: Row | None, good: Passages = (), bad: Passages = ()) -> Item:
+    messages = tuple(row["messages"])
+    if c is None or not parts.on_reasoning(row):
+        return Item(row["kind"], messages, good, bad)
+    after = _passage(c, parts.draft(c))
+    return Item(f"reasoning_{row['kind']}", messages, good, bad, after=after)
+
+
+def _passage(c: Row, said: Answer) -> Passage:
+    """What is said of the stored answer, in logged tokens where they are of that and no more."""
+    (message,) = said
+    ends = message["finish_reason"]
+    as_logged = not conclusion_first(c) and ends != parts.AT_DELIMITER
+    token_ids = c["token_ids"] if as_logged else message.get("token_ids")
+    return Passage(message["content"], tuple(token_ids or ()), ends in ("stop", parts.AT_DELIMITER))
 
 
 def _text(passage: Passage) -> str:

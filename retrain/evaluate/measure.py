@@ -18,12 +18,13 @@ Ratings are weighted so that thumbs up and thumbs down have equal say; otherwise
 are up, a model that merely writes old answers more readily would win.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from retrain.evaluate.items import Item, Passage
+from retrain.evaluate.items import RATINGS, Item, Passage
 from serve.engines.base import Engine
 
 Tick = Callable[[int, int], None]
@@ -53,8 +54,8 @@ def measure(
     score = _scorer(engine)
     gains: list[Gain] = []
     for index, item in enumerate(items):
-        prompt = tuple(engine.encode_chat(list(item.messages)))
-        passages = {p: p.token_ids or tuple(engine.encode(p.text)) for p in item.good + item.bad}
+        prompt = _prompt(engine, item)
+        passages = {p: _tokens(engine, p) for p in item.good + item.bad}
         longest = max(map(len, passages.values()))
         if all(passages.values()) and len(prompt) + longest <= engine.context_window:
             new = _value(score, item, prompt, passages, candidate)
@@ -62,6 +63,15 @@ def measure(
             gains.append(Gain(item.kind, item.key, new[0] - old[0], new[1] - old[1]))
         tick(index + 1, len(items))
     return list(_balanced(gains, items))
+
+
+def _prompt(engine: Engine, item: Item) -> tuple[int, ...]:
+    chat = tuple(engine.encode_chat(list(item.messages)))
+    return chat + _tokens(engine, item.after) if item.after else chat
+
+
+def _tokens(engine: Engine, passage: Passage) -> tuple[int, ...]:
+    return passage.token_ids or tuple(engine.encode(passage.text))
 
 
 Score = Callable[[tuple[int, ...], tuple[int, ...], str | None], tuple[float, float]]
@@ -96,12 +106,12 @@ def _value(
 
 
 def _balanced(gains: Sequence[Gain], items: Sequence[Item]) -> Iterator[Gain]:
-    up = {item.key for item in items if item.kind == "rating" and item.good}
-    ratings = [gain for gain in gains if gain.kind == "rating"]
-    ups = sum(gain.key in up for gain in ratings)
+    up = {item.key for item in items if item.kind in RATINGS and item.good}
+    thumbs = Counter((gain.kind, gain.key in up) for gain in gains)
     for gain in gains:
-        if gain.kind != "rating":
+        if gain.kind not in RATINGS:
             yield gain
             continue
-        weight = len(ratings) / (2 * (ups if gain.key in up else len(ratings) - ups))
+        alike, others = (thumbs[gain.kind, side] for side in (gain.key in up, gain.key not in up))
+        weight = (alike + others) / (2 * alike)
         yield Gain(gain.kind, gain.key, gain.gain * weight, gain.gain_sum * weight)

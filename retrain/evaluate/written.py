@@ -56,6 +56,7 @@ def _drafts(engine: Engine, item: Item, adapter: str | None) -> list[Answer]:
         max_tokens=item.max_tokens or LONGEST,
         temperature=TEMPERATURE,
         n=DRAFTS,
+        stop=item.stop,
         seed=int(item.key[:8], 16),  # the same chance for both
     )
     texts, ends = [""] * DRAFTS, [""] * DRAFTS

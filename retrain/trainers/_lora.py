@@ -25,6 +25,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from retrain.job import TrainJob
 
 Row = TypeVar("Row")
+Message = Mapping[str, Any]
 IGNORED = -100  # torch's own mark for a position without a loss
 
 UNMEASURED = {"entropy", "mean_token_accuracy", "logits/chosen", "logits/rejected"}
@@ -169,21 +170,29 @@ def end_of_turn(tokenizer: Any) -> int:
     return int(after[0] if ends else tokenizer.eos_token_id)
 
 
-def encode_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """Token ids of a prompt exactly as serving makes them."""
+def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Token ids of a prompt exactly as serving makes them.
+
+    An assistant's message at the end is one to go on with: the beginning of the answer.
+    """
+    *told, last = messages
+    if last["role"] == "assistant":
+        return [*encode_prompt(tokenizer, told), *encode_answer(tokenizer, [last])]
     ids: list[int] = tokenizer.apply_chat_template(
         list(messages), add_generation_prompt=True, return_dict=False
     )
     return ids
 
 
-def encode_answer(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
+def encode_answer(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Token ids of an answer as the model would have written it, with the end of its turn.
 
-    A message whose `finish_reason` is there and not "stop" was cut off and gets no end: the model
-    must not learn to stop in the middle of a sentence.
+    A message whose `finish_reason` is there and not "stop" was cut off, or stopped at a delimiter,
+    and gets no end: the model must not learn to stop in the middle. One with `token_ids` has those.
     """
     message = messages[-1]
+    if message.get("token_ids"):
+        return list(message["token_ids"])
     ids: list[int] = tokenizer(message["content"], add_special_tokens=False).input_ids
     return [*ids, end_of_turn(tokenizer)] if message.get("finish_reason", "stop") == "stop" else ids
 
