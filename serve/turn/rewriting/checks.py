@@ -33,7 +33,7 @@ def find_fault(history: Sequence[Message], query: str, rewrite: str) -> str | No
         return "the rewrite was more than one line"
     if _size(rewrite) > 40 + 2 * _size(query):
         return "the rewrite was far too long"
-    if _loops(rewrite):
+    if loops(rewrite):
         return "the rewrite repeated itself"
     return (
         _other_language(query, rewrite)
@@ -54,7 +54,7 @@ def _size(text: str) -> int:
     return len(CJK.findall(text)) + len(words_of(CJK.sub(" ", text)))
 
 
-def _loops(text: str) -> bool:
+def loops(text: str) -> bool:
     """Whether a run of three words, or of four characters without spaces, comes four times."""
     words = text.lower().split()
     units, run = (words, 3) if len(words) > 6 else (list(text), 4)

@@ -1,23 +1,19 @@
 """Say a question so that it stands alone, or leave it: within a time budget, and checked."""
 
 import logging
-import queue
 import re
-import threading
-import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from prompts import Prompt, PromptError, load_prompt
 from prompts.answer_first import DELIMITER
 from prompts.rewriting import rewriting_messages
-from serve.engines.base import Chunk, Engine, EngineError, Sampling
+from serve.engines.base import Engine, EngineError, Sampling
 from serve.turn.rewriting.adapters import adapter_name, find_adapter
 from serve.turn.rewriting.checks import CJK, LATIN, find_fault
 from serve.turn.rewriting.detector import needs_rewrite
+from serve.turn.timed import TimeBudget, Unfinished, read_in_time
 
 log = logging.getLogger("redraft")
 Message = Mapping[str, str]
@@ -30,7 +26,10 @@ PREFIX = re.compile(
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What became of a question; `fallback` says why the user's own words stayed after a try."""
+    """What became of a question; `fallback` says why the user's own words stayed after a try.
+
+    `reasoning` is the model's own, "" where it wrote none; None where the model was not asked.
+    """
 
     query: str
     rewritten_query: str
@@ -38,14 +37,7 @@ class Rewrite:
     reason: str
     fallback: str | None = None
     seconds: float = 0.0
-
-
-class Unfinished(Exception):
-    """The answer did not come to its end; `text` is what there is of it."""
-
-    def __init__(self, why: str, text: str) -> None:
-        super().__init__(why)
-        self.text = text
+    reasoning: str | None = None
 
 
 class Rewriter:
@@ -70,14 +62,14 @@ class Rewriter:
         With `reason` the model goes on past the delimiter and its reasoning is in `reason`;
         otherwise that is what the detector saw.
         """
-        started = time.monotonic()
+        budget = TimeBudget(self.budget_seconds)
         turns = usable(history)
         verdict = needs_rewrite(turns, query)
         if not verdict.needed:
-            return Rewrite(query, query, False, verdict.reason, None, _since(started))
+            return Rewrite(query, query, False, verdict.reason, None, budget.spent)
         fault: str | None
         try:
-            answer = self._answer(turns, query, reason, started + self.budget_seconds)
+            answer = self._answer(turns, query, reason, budget)
             text, _, why = answer.partition(DELIMITER)
             text = PREFIX.sub("", text.strip())
             fault = find_fault(turns, query, text)
@@ -88,15 +80,18 @@ class Rewriter:
         except Exception as error:  # an engine's own kinds; a rewrite must never cost the turn
             log.exception("The rewriter broke; the user's own words are used.")
             text, why, fault = "", "", f"the engine broke: {type(error).__name__}"
-        said = why.strip() or verdict.reason
+        why = why.strip()
         if fault is not None:
             log.info("Question left as it is: %s.", fault)
-            return Rewrite(query, query, False, verdict.reason, fault, _since(started))
+            return Rewrite(query, query, False, verdict.reason, fault, budget.spent, why)
         if text == query.strip():
             text = query
-        return Rewrite(query, text, text != query, said, None, _since(started))
+        said = why or verdict.reason
+        return Rewrite(query, text, text != query, said, None, budget.spent, why)
 
-    def _answer(self, turns: Sequence[Message], query: str, reason: bool, deadline: float) -> str:
+    def _answer(
+        self, turns: Sequence[Message], query: str, reason: bool, budget: TimeBudget
+    ) -> str:
         messages = rewriting_messages(self._prompt(query), turns, query)
         room = 48 + 2 * len(self.engine.encode(query))
         sampling = Sampling(
@@ -105,7 +100,7 @@ class Rewriter:
             stop=() if reason else (DELIMITER,),
         )
         try:
-            return self._read(self.engine.encode_chat(messages), sampling, deadline)
+            return self._read(self.engine.encode_chat(messages), sampling, budget)
         except Unfinished as unfinished:
             if DELIMITER in unfinished.text:  # only the reasoning is cut
                 return unfinished.text
@@ -117,47 +112,12 @@ class Rewriter:
         chinese = len(CJK.findall(query)) * 2 > len(LATIN.findall(query))
         return self.prompts["zh" if chinese else "en"]
 
-    def _read(self, prompt_ids: list[int], sampling: Sampling, deadline: float) -> str:
-        """The whole answer. Raises Unfinished at the deadline, even while the engine hangs."""
-        chunks: queue.SimpleQueue[Chunk | Exception | None] = queue.SimpleQueue()
-        stop = threading.Event()
-        work = (prompt_ids, sampling, chunks, stop)
-        threading.Thread(target=self._write, args=work, name="rewrite", daemon=True).start()
-        late = f"it took longer than {self.budget_seconds:g} s"
-        text, finish = "", None
-        try:
-            while (chunk := chunks.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
-                if isinstance(chunk, Exception):
-                    raise chunk
-                text, finish = text + chunk.text, chunk.finish_reason or finish
-                if time.monotonic() > deadline:
-                    raise Unfinished(late, text)
-        except queue.Empty:
-            raise Unfinished(late, text) from None
-        finally:
-            stop.set()
+    def _read(self, prompt_ids: list[int], sampling: Sampling, budget: TimeBudget) -> str:
+        """The whole answer. Raises Unfinished when it has no end, or not in time."""
+        text, finish = read_in_time(self.engine, prompt_ids, sampling, self.adapter_name, budget)
         if finish == "length":
             raise Unfinished("the rewrite found no end", text)
         return text
-
-    def _write(
-        self,
-        prompt_ids: list[int],
-        sampling: Sampling,
-        out: "queue.SimpleQueue[Chunk | Exception | None]",
-        stop: threading.Event,
-    ) -> None:
-        """Generate into the queue, until told to stop: runs in a thread of its own."""
-        try:
-            answer = self.engine.generate(prompt_ids, sampling, self.adapter_name)
-            with closing(cast("Generator[Chunk]", answer)) as chunks:
-                for chunk in chunks:
-                    out.put(chunk)
-                    if stop.is_set():
-                        break
-            out.put(None)
-        except Exception as error:  # handed to the reader, who decides
-            out.put(error)
 
 
 def load_prompts() -> dict[str, Prompt]:
@@ -188,7 +148,3 @@ def usable(history: Sequence[Message]) -> list[dict[str, str]]:
         if m.get("role") in ("user", "assistant") and str(m.get("content") or "").strip()
     ]
     return turns if len(turns) <= FIRST + LAST else turns[:FIRST] + turns[-LAST:]
-
-
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 4)
