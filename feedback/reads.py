@@ -108,6 +108,17 @@ def get_conversation(session: Session, user: User, conversation_id: object) -> d
     return summary | {"turns": [_turn(turn, drafts.get(turn.id, []), verdicts) for turn in turns]}
 
 
+def newest_preparations(session: Session, conversation_id: str, limit: int) -> list[dict[str, Any]]:
+    """How the newest turns of a conversation were prepared, the newest first."""
+    wanted = (
+        select(Turn.preparation)
+        .where(Turn.conversation_id == conversation_id)
+        .order_by(Turn.position.desc())
+        .limit(limit)
+    )
+    return [found for found in session.scalars(wanted) if found is not None]
+
+
 def list_feedback(session: Session, user: User, limit: int = 20, after: str | None = None) -> Page:
     """The user's feedback in force, the newest first."""
     wanted = (

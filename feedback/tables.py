@@ -132,7 +132,8 @@ class Turn(Table):
     messages: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     prompt_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     prompt_hash: Mapped[str] = mapped_column(String(64))
-    # How the query was rewritten and which turns the window held; see serve/turn.
+    # How the query was rewritten, which turns the window held and why no others, and the summary
+    # of those; see serve/turn.
     preparation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
 

@@ -75,6 +75,22 @@ class Settings(BaseSettings):
     history_turns: int = Field(
         0, ge=0, description="Earlier turns that an answer sees; 0: all that fit the window."
     )
+    history_summary: Literal["off", "on"] = Field(
+        "off",
+        description="`on`: turns that the window drops stay as a running summary, which the base "
+        "model writes before it answers.",
+    )
+    summary_tokens: int = Field(
+        160, ge=16, description="Longest summary, in tokens; at most a quarter of the window."
+    )
+    summary_seconds: float = Field(
+        10.0, gt=0, description="Longest time for a summary; then the turn goes on without one."
+    )
+    topic_change: Literal["keep", "drop"] = Field(
+        "keep",
+        description="History of a question on a new topic: `keep`, or `drop` it where question and "
+        "history share no word and nothing leans on it. English needs rewriting for that verdict.",
+    )
     max_drafts: int = Field(8, ge=1, le=64, description="Largest `n` of a request.")
     holdout_share: float = Field(
         0.2, ge=0, lt=1, description="Share of conversations held out for the gate, never trained."

@@ -175,6 +175,27 @@ def test_another_users_conversation_is_not_there(database: Database, user: User,
                 reads.get_conversation(session, person, id)
 
 
+def test_preparations_come_the_newest_first(database: Database, user: User) -> None:
+    with database.session() as session:
+        conversation = a_conversation(session, user)
+        for number in range(4):
+            record.record_turn(
+                session,
+                turn_id=record.new_id("turn"),
+                conversation_id=conversation.id,
+                query="How long?",
+                rewritten_query=None,
+                messages=[],
+                prompt_name="chat/system",
+                prompt_hash="0",
+                preparation={"number": number} if number != 2 else None,
+            )
+        a_turn(session, a_conversation(session, user))
+    with database.reading() as session:
+        found = reads.newest_preparations(session, conversation.id, 3)
+    assert found == [{"number": 3}, {"number": 1}]
+
+
 def pages(database: Database, user: User, limit: int, query: str | None = None) -> list[list[str]]:
     """The titles, page by page."""
     found, after, more = [], None, True

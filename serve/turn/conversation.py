@@ -31,13 +31,21 @@ def open_conversation(
     id but its whole history: it goes on in the user's newest conversation that began with the same
     words, so that one dialogue never falls on both sides of the train and held-out split.
     """
+    if known := known_conversation(session, user, conversation_id, messages):
+        return known
+    newest = [m["content"] for m in messages if m["role"] == "user"][-1]
+    return record.start_conversation(session, user.id, newest, holdout_share)
+
+
+def known_conversation(
+    session: Session, user: User, conversation_id: str | None, messages: Sequence[Message]
+) -> Conversation | None:
+    """The recorded conversation that `messages` go on in. Raises as `open_conversation` does."""
     fields.storable_json("messages", list(messages))
     if conversation_id is not None:
         return own_conversation(session, user, conversation_id)
     said = [m["content"] for m in messages if m["role"] == "user"]
-    if len(said) > 1 and (known := _begun_with(session, user, said[0])):
-        return known
-    return record.start_conversation(session, user.id, said[-1], holdout_share)
+    return _begun_with(session, user, said[0]) if len(said) > 1 else None
 
 
 def _begun_with(session: Session, user: User, words: str) -> Conversation | None:

@@ -16,9 +16,11 @@ from serve.engines.text import StopText
 from serve.settings import Settings
 from serve.turn.conversation import find_conversation, open_conversation
 from serve.turn.draft import Draft, Piece, Question, Turn
+from serve.turn.history import History
 from serve.turn.rewriting.rewriter import Rewrite, Rewriter, usable
+from serve.turn.rewriting.topic import may_be_new
 from serve.turn.serving import Serving
-from serve.turn.window import SYSTEM, fit_window
+from serve.turn.window import SYSTEM
 
 log = logging.getLogger("redraft")
 
@@ -36,6 +38,7 @@ class Chat:
     ) -> None:
         self.engine, self.serving, self._database = engine, serving, database
         self._settings, self.rewriter = settings, rewriter
+        self._history = History(engine, database, settings)
         self._plain = load_prompt("chat/system")
         self._answer_first = load_prompt("chat/answer_first")
 
@@ -46,13 +49,8 @@ class Chat:
         """
         prompt = self._plain if question.reasoning == "off" else self._answer_first
         rewrite = self._rewritten(question)
-        window = fit_window(
-            self.engine,
-            self._with_system(prompt, self._asked(question.messages, rewrite)),
-            question.sampling.max_tokens,
-            self._settings.history_turns,
-            question.truncate,
-        )
+        messages = self._with_system(prompt, self._asked(question.messages, rewrite))
+        window, seen = self._history.fit(question, messages, rewrite)
         turn = Turn(
             id=new_id("turn"),
             conversation_id="",
@@ -71,7 +69,7 @@ class Chat:
                 "adapter": self.rewriter.adapter_name,
                 "history": _unsent(question.messages, window.messages),
             },
-            "window": {"turns": window.turns, "dropped": window.dropped},
+            **seen,
         }
         self._record_question(turn, window.messages, preparation)
         return turn
@@ -107,7 +105,10 @@ class Chat:
             return Rewrite(query, query, False, "rewriting is off")
         with self._database.reading() as session:
             find_conversation(session, question.user, question.conversation_id)
-        return self.rewriter.rewrite(question.messages[:-1], query)
+        history = question.messages[:-1]
+        # The reasoning names a change of topic; it is written only where that may be one.
+        reason = self._settings.topic_change == "drop" and may_be_new(history, query)
+        return self.rewriter.rewrite(history, query, reason)
 
     def _asked(self, messages: Sequence[Message], rewrite: Rewrite) -> list[Message]:
         if not rewrite.changed:

@@ -79,12 +79,13 @@ def _answers(query: str, rewrite: str) -> str | None:
     found = ANSWERS.match(rewrite.strip())
     if found and not query.strip().lower().startswith(found.group().lower()):
         return "the rewrite answered"
-    if _is_question(query) and not _is_question(rewrite):
+    if is_question(query) and not is_question(rewrite):
         return "the rewrite answered"
     return None
 
 
-def _is_question(text: str) -> bool:
+def is_question(text: str) -> bool:
+    """Whether a text asks: by its mark, a Chinese question word, or how a sentence begins."""
     if text.rstrip().endswith(("?", "？", "؟")) or ASKS_ZH.search(text):
         return True
     sentences = re.split(r"[.,!;]\s+|\b(?:and|so|but)\s+", text.strip())

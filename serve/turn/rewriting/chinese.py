@@ -2,6 +2,9 @@
 
 import re
 
+HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+OTHERS = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")  # kana and hangul
+LATIN = re.compile(r"[A-Za-z]")
 FRAGMENT = 6  # characters of a question that hardly names its subject
 
 LEANS = {
@@ -43,6 +46,11 @@ CLOSING = re.compile(
     r"|你好|您好)[^？?吗呢]{0,6}$"
 )
 RULES = [(why, re.compile("|".join(patterns))) for why, patterns in LEANS.items()]
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text is Chinese: more Han than half its Latin letters, and no kana or hangul."""
+    return len(HAN.findall(text)) * 2 > len(LATIN.findall(text)) and not OTHERS.search(text)
 
 
 def leans_on(text: str) -> tuple[str, str] | None:
