@@ -99,6 +99,22 @@ def test_reasoning_streams_when_asked_for_and_folds(server: Redraft, page: Page)
     expect(thought).to_contain_text("everybody knows")
 
 
+def test_a_reasoning_that_comes_unasked_is_seen_while_it_is_written(
+    context: BrowserContext, make_redraft: Callable[..., Redraft]
+) -> None:
+    server = make_redraft(engine="echo", reasoning="always").start("--no-scheduler")
+    page = visit(context, server.page_url)
+    send(page, "/slow 0.1 42 #### because six times seven is forty-two, as everybody knows.")
+    live = page.locator("[data-key=live] .thought")
+    expect(live).to_contain_text("because six")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.locator(".thought .md")).to_contain_text("as everybody knows.")
+    expect(disclosure(page, "Hide")).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".answer > .md")).to_have_text("42")
+    page.reload()
+    expect(page.locator(".thought")).not_to_be_visible()
+
+
 def test_an_answer_without_reasoning_offers_none(page: Page) -> None:
     ask(page, "/say just this")
     expect(page.locator(".answer > .md")).to_have_text("just this")

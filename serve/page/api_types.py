@@ -94,10 +94,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Delta:
-    """New text of one draft."""
+    """New text of one draft: of its answer, or of the reasoning behind it."""
 
     draft: int
     text: str
+    reasoning: bool = False
 
 
 def other_than(query: str, rewritten: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -116,7 +117,7 @@ class Client:
         body = {"messages": messages, "n": drafts, "stream": True, "model": "redraft"} | redraft
         async with aclosing(self._chunks("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
-                for event in _started(chunk.get("redraft")) + _deltas(chunk, "content"):
+                for event in _started(chunk.get("redraft")) + _written(chunk):
                     yield event
 
     async def reasoning(self, completion_id: str) -> AsyncGenerator[str, None]:
@@ -228,6 +229,11 @@ def _started(redraft: dict[str, Any] | None) -> list[Started]:
             rewritten_query=str(redraft.get("rewritten_query") or ""),
         )
     ]
+
+
+def _written(chunk: dict[str, Any]) -> list[Delta]:
+    thought = [replace(d, reasoning=True) for d in _deltas(chunk, "reasoning_content")]
+    return [*_deltas(chunk, "content"), *thought]
 
 
 def _deltas(chunk: dict[str, Any], key: str) -> list[Delta]:

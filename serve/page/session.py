@@ -19,6 +19,7 @@ class Live:
     drafts: int
     past: int  # exchanges above it; an exchange at this place is being answered again
     texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)  # reasoning, where it comes unasked
     started: Started | None = None
     error: str = ""
     stopped: bool = False
@@ -28,6 +29,7 @@ class Live:
 
     def __post_init__(self) -> None:
         self.texts = [""] * self.drafts
+        self.thoughts = [""] * self.drafts
 
     @property
     def running(self) -> bool:

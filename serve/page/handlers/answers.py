@@ -13,7 +13,7 @@ import gradio as gr
 from serve.page.api_types import Started
 from serve.page.client import ApiError
 from serve.page.handlers.base import Gesture, Handlers, gesture
-from serve.page.session import Live, Session
+from serve.page.session import Live, Session, Thought
 from serve.page.thread import exchanges, history
 from serve.page.views import View
 
@@ -126,7 +126,7 @@ class Answers(Handlers):
                 if isinstance(event, Started):
                     live.started = event
                 elif event.draft < live.drafts:
-                    live.texts[event.draft] += event.text
+                    (live.thoughts if event.reasoning else live.texts)[event.draft] += event.text
                 live.changed = True
 
     async def _end(self, session: Session, live: Live, writing: asyncio.Task[None]) -> None:
@@ -153,5 +153,8 @@ class Answers(Handlers):
         session.conversation = conversation
         if not live.error and turn and any(c.text.strip() for c in turn.completions):
             session.live = None
+            for completion, seen in zip(turn.completions, live.thoughts, strict=False):
+                if seen and completion.reasoning and live.drafts == 1:  # somebody is reading it
+                    session.thoughts[completion.id] = Thought(text=completion.reasoning)
             for exchange in exchanges(conversation)[-1:]:
                 session.chosen.pop(exchange.key, None)
