@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from prompts import load_prompt
+from serve.engines.adapter_folder import verify_adapter
 from serve.engines.base import Chunk, EngineError, Sampling
 from serve.engines.echo import EchoEngine
 from serve.turn.rewriting import adapters
@@ -274,8 +275,10 @@ def test_opening_loads_the_adapter_once_or_goes_without(
     assert open_rewriter(EchoEngine("m"), tmp_path, 5).adapter_name is None
 
 
-def test_shipped_adapters_fit_the_prompt_that_ships_with_them() -> None:
-    for file in adapters.SHIPPED.glob("*/manifest.json"):
-        manifest = json.loads(file.read_text())
-        assert manifest["prompt_hash"] == load_prompt("rewrite/adapter").hash
-        assert find_adapter(manifest["base_model"]) is not None
+def test_the_shipped_adapter_is_whole_small_and_fits_the_prompt_that_ships_with_it() -> None:
+    found = find_adapter("smollm2-135m")
+    assert found is not None and found.parent == adapters.SHIPPED
+    manifest = verify_adapter(found.name, found, "smollm2-135m")
+    assert manifest["prompt_hash"] == load_prompt("rewrite/adapter").hash
+    assert "adapter_model.safetensors" in manifest["files"]
+    assert sum(file.stat().st_size for file in found.iterdir()) < 11_000_000
