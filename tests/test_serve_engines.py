@@ -12,7 +12,7 @@ from conftest import wait_until
 from hypothesis import given, strategies as st
 
 from serve.engines import engine_names, open_engine, resolve
-from serve.engines.base import AdapterError, Chunk, Engine, EngineError, Sampling
+from serve.engines.base import AdapterError, Chunk, Engine, EngineError, Ranking, Sampling
 from serve.engines.text import StopText, TextStream
 from serve.engines.turns import FairLock
 
@@ -95,6 +95,19 @@ def test_score_gives_one_logprob_a_token(engine: Engine) -> None:
     assert all(value <= 0 for value in scores)
     assert scores == engine.score(prompt, answer)
     assert engine.score(prompt, []) == []
+
+
+def test_ranks_are_scores_with_alternatives(engine: Engine) -> None:
+    if not isinstance(engine, Ranking):
+        pytest.skip(f"{engine.name} does not rank")
+    prompt, answer = engine.encode_chat(ASK), engine.encode("one two")
+    ranked = engine.rank(prompt, answer, 3)
+    assert [r.token_id for r in ranked] == answer
+    assert [r.logprob for r in ranked] == pytest.approx(engine.score(prompt, answer))
+    for values in ([other.logprob for other in r.top] for r in ranked):
+        assert len(values) == 3 and values == sorted(values, reverse=True)
+    assert all(r.logprob <= r.top[0].logprob for r in ranked)
+    assert max(prompt + answer) < engine.vocabulary_size
 
 
 def test_a_prompt_longer_than_the_window_is_an_error(engine: Engine) -> None:

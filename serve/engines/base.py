@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Message = dict[str, str]
 BASE = "base"
@@ -42,6 +42,15 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """A given token's log-probability at temperature 1, and the likeliest tokens at its place."""
+
+    token_id: int
+    logprob: float
+    top: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
 class Chunk:
     """One step of one draft.
 
@@ -67,6 +76,7 @@ class Engine(Protocol):
     name: str
     model: str
     context_window: int
+    vocabulary_size: int  # token ids are below it
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the conversation in the model's template, ready for an answer."""
@@ -98,3 +108,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back memory and threads."""
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """An engine that also knows the likeliest tokens at the places of a given text."""
+
+    def rank(
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        top: int,
+        adapter: str | None = None,
+    ) -> list[Scored]:
+        """`score` with the `top` likeliest tokens beside each token, the likeliest first."""

@@ -15,7 +15,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serve.engines.adapter_folder import verify_adapter
-from serve.engines.base import AdapterError, Alternative, Chunk, EngineError, Message, Sampling
+from serve.engines.base import (
+    AdapterError,
+    Alternative,
+    Chunk,
+    EngineError,
+    Message,
+    Sampling,
+    Scored,
+)
 from serve.engines.text import TextStream
 
 OFFSET = 256  # token ids: a UTF-8 byte each, after two marks
@@ -31,6 +39,7 @@ class EchoEngine:
 
     name = "echo"
     context_window = 8192
+    vocabulary_size = OFFSET + 256
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -91,6 +100,19 @@ class EchoEngine:
         chance = random.Random(digest.digest())  # noqa: S311
         return [-chance.random() - 0.01 for _ in completion_ids]
 
+    def rank(
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        top: int,
+        adapter: str | None = None,
+    ) -> list[Scored]:
+        scores = self.score(prompt_ids, completion_ids, adapter)
+        return [
+            Scored(token, logprob, _alternatives(token, logprob, top))
+            for token, logprob in zip(completion_ids, scores, strict=True)
+        ]
+
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._adapters:
             raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
@@ -142,6 +164,8 @@ def _last_user_message(prompt: str) -> tuple[str, str]:
         messages, end = json.JSONDecoder().raw_decode(prompt)
     except ValueError:
         return prompt, ""
+    if not isinstance(messages, list):  # plain text that begins like JSON
+        return prompt, ""
     users = [m["content"] for m in messages if isinstance(m, dict) and m.get("role") == "user"]
     return str(users[-1]) if users else "", prompt[end:]
 
@@ -149,10 +173,14 @@ def _last_user_message(prompt: str) -> tuple[str, str]:
 def _chunk(index: int, text: str, ids: list[int], chance: random.Random, top: int) -> Chunk:
     logprobs = tuple(-chance.random() - 0.01 for _ in ids)
     alternatives = tuple(
-        tuple(
-            Alternative(token if rank == 0 else OFFSET + 32 + rank, logprob - rank)
-            for rank in range(top)
-        )
-        for token, logprob in zip(ids, logprobs, strict=True)
+        _alternatives(token, logprob, top) for token, logprob in zip(ids, logprobs, strict=True)
     )
     return Chunk(index, text, tuple(ids), logprobs, alternatives if top else ())
+
+
+def _alternatives(token: int, logprob: float, top: int) -> tuple[Alternative, ...]:
+    """The token itself and `top` - 1 that are made up."""
+    return tuple(
+        Alternative(token if rank == 0 else OFFSET + 32 + rank, logprob - rank)
+        for rank in range(top)
+    )

@@ -24,13 +24,23 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from serve.engines.adapter_folder import verify_adapter
-from serve.engines.base import AdapterError, Chunk, EngineError, Message, Sampling
+from serve.engines.base import (
+    AdapterError,
+    Alternative,
+    Chunk,
+    EngineError,
+    Message,
+    Sampling,
+    Scored,
+)
 from serve.engines.batching import Decoder, Job
 from serve.engines.builtin import NAME as BUILTIN, builtin_folder
 from serve.engines.sampler import Sampler
 from serve.engines.turns import FairLock
 
 log = logging.getLogger("redraft")
+
+ROWS = 512  # distributions in float32 at once: a window of them is gigabytes
 
 
 def open_engine(model: str, home: Path) -> "TransformersEngine":
@@ -64,6 +74,7 @@ class TransformersEngine:
         self._weights: dict[str | None, Any] = {None: base.to(self.device).eval()}
         self._ends = _end_tokens(base, self._tokenizer)
         self.context_window = int(getattr(base.config, "max_position_embeddings", 4096))
+        self.vocabulary_size = int(base.get_input_embeddings().num_embeddings)
         self._turn = FairLock()
         self._decoder = Decoder(self._turn)
         # Also when nobody closes the engine: a thread inside torch must not outlive the program.
@@ -100,18 +111,31 @@ class TransformersEngine:
         self._decoder.submit(job)
         yield from job.chunks()
 
-    @torch.inference_mode()
     def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
     ) -> list[float]:
+        return [scored.logprob for scored in self.rank(prompt_ids, completion_ids, 0, adapter)]
+
+    @torch.inference_mode()
+    def rank(
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        top: int,
+        adapter: str | None = None,
+    ) -> list[Scored]:
         if not completion_ids:
             return []
         weights = self._answering(adapter)
         ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.device)
         with self._turn:
             out = weights(input_ids=ids, use_cache=False, logits_to_keep=len(completion_ids) + 1)
-        logprobs = out.logits[0, :-1].float().log_softmax(-1)
-        return logprobs.gather(1, ids[0, -len(completion_ids) :, None])[:, 0].tolist()  # type: ignore[no-any-return]
+        logits = out.logits[0, :-1].split(ROWS)
+        return [
+            scored
+            for rows, given in zip(logits, ids[0, -len(completion_ids) :].split(ROWS), strict=True)
+            for scored in _scored(rows.float().log_softmax(-1), given, top)
+        ]
 
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._weights:
@@ -139,6 +163,17 @@ class TransformersEngine:
                 f"Adapter {adapter} is not loaded in engine transformers. Loaded: "
                 f"{', '.join(self.adapters()) or 'none'}."
             ) from None
+
+
+def _scored(logprobs: torch.Tensor, given: torch.Tensor, top: int) -> list[Scored]:
+    """The `given` tokens [tokens] in their distributions [tokens, vocabulary]."""
+    own = logprobs.gather(1, given[:, None])[:, 0].tolist()
+    best = logprobs.topk(top)
+    tops = [
+        tuple(Alternative(token, value) for token, value in zip(*pair, strict=True))
+        for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    return [Scored(*each) for each in zip(given.tolist(), own, tops, strict=True)]
 
 
 def model_source(model: str, home: Path) -> str:
