@@ -1,17 +1,17 @@
 """POST /v1/chat/completions, whole and streamed."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, stream_with_context
+from flask import Blueprint, Response, jsonify
 
-from serve.api.context import Context, caller, context
-from serve.api.errors import ApiError, error_body, json_body
+from serve.api.context import caller, context
+from serve.api.errors import json_body
+from serve.api.models import wanted_adapter
 from serve.api.schemas import ChatRequest, RedraftOptions, plain_messages
-from serve.engines.base import BASE
+from serve.api.streaming import ended, event, event_stream, while_heard
 from serve.turn import reasoning
 from serve.turn.draft import Draft, Piece, Question, Turn
 
@@ -29,14 +29,17 @@ def create() -> Response:
         messages=plain_messages(body.messages),
         sampling=body.sampling(here.settings),
         conversation_id=options.conversation_id,
-        adapter=_wanted_adapter(here, body.model),
+        adapter=wanted_adapter(body.model),
         reasoning=options.reasoning or here.settings.reasoning,
         truncate=options.truncation == "auto",
     )
     turn = here.chat.begin(question)
     pieces = here.chat.run(turn)
     next(pieces)  # routed: the adapter is known now, also for the header
-    response = _streamed(turn, pieces, body) if body.stream else _whole(turn, pieces, body)
+    if body.stream:
+        response = event_stream(ended(_events(turn, pieces, body)))
+    else:
+        response = _whole(turn, pieces, body)
     response.headers["x-redraft-adapter"] = turn.adapter
     return response
 
@@ -50,45 +53,25 @@ def reasoning_of(completion_id: str) -> Response:
         here.chat.engine, here.serving, here.database, found, here.settings.max_tokens
     )
     head = {"id": completion_id, "object": "chat.completion.chunk", "model": here.chat.engine.model}
-    return _event_stream(_reasoning_events({**head, "created": int(time.time())}, pieces))
+    return event_stream(ended(_reasoning_events({**head, "created": int(time.time())}, pieces)))
 
 
 def _reasoning_events(
     head: dict[str, Any], pieces: Iterator[tuple[str, str | None]]
 ) -> Iterator[str]:
-    try:
-        with contextlib.closing(pieces):  # type: ignore[type-var]
-            for text, finish_reason in pieces:
-                delta = {"reasoning_content": text} if text else {}
-                choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-                yield _event({**head, "choices": [choice]})
-    except Exception as error:  # the headers are out: the error travels as an event
-        yield _event(error_body(error)[0])
-    yield "data: [DONE]\n\n"
-
-
-def _wanted_adapter(here: Context, model: str | None) -> str | None:
-    """What the `model` of a request selects: nothing, the base, or a loaded adapter."""
-    engine = here.chat.engine
-    if model in (None, "", "redraft", engine.model):
-        return None
-    if model == BASE or model in engine.adapters():
-        return model
-    known = ", ".join([engine.model, BASE, *engine.adapters()])
-    raise ApiError(
-        404, f"There is no model {model!r}. Known: {known}.", param="model", code="model_not_found"
-    )
+    with contextlib.closing(pieces):  # type: ignore[type-var]
+        for text, finish_reason in pieces:
+            delta = {"reasoning_content": text} if text else {}
+            choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+            yield event({**head, "choices": [choice]})
 
 
 def _whole(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Response:
-    gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    with contextlib.closing(pieces):  # type: ignore[type-var]
-        for _ in pieces:
-            if gone():
-                return Response(status=499)
+    for _ in while_heard(pieces):
+        pass
     return jsonify(
         {
-            **_head(turn, "chat.completion"),
+            **_head(turn, "chat.completion", body),
             "choices": [_choice(i, draft, body) for i, draft in enumerate(turn.drafts)],
             "usage": _usage(turn),
             "redraft": turn.describe(),
@@ -96,53 +79,39 @@ def _whole(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Response:
     )
 
 
-def _streamed(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Response:
-    return _event_stream(_events(turn, pieces, body))
-
-
-def _event_stream(events: Iterator[str]) -> Response:
-    response = Response(stream_with_context(events), mimetype="text/event-stream")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
-
-
 def _events(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Iterator[str]:
-    head = _head(turn, "chat.completion.chunk")
+    head = _head(turn, "chat.completion.chunk", body)
     choices = [
         {"index": i, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
         for i in range(len(turn.drafts))
     ]
-    yield _event({**head, "choices": choices, "redraft": turn.describe()})
-    try:
-        with contextlib.closing(pieces):  # type: ignore[type-var]
-            for piece in pieces:
-                if piece.text or piece.reasoning or body.logprobs:
-                    yield _event({**head, "choices": [_delta(piece, body)]})
-        # Recorded: only now does the answer count as sent.
-        ends: list[dict[str, Any]] = [
-            {"index": i, "delta": {}, "finish_reason": draft.finish_reason}
-            for i, draft in enumerate(turn.drafts)
-        ]
-        yield _event({**head, "choices": ends, "redraft": turn.describe()})
-        if body.stream_options and body.stream_options.include_usage:
-            yield _event({**head, "choices": [], "usage": _usage(turn)})
-    except Exception as error:  # the headers are out: the error travels as an event
-        yield _event(error_body(error)[0])
-    yield "data: [DONE]\n\n"
+    yield event({**head, "choices": choices, "redraft": turn.describe()})
+    with contextlib.closing(pieces):  # type: ignore[type-var]
+        for piece in pieces:
+            if piece.text or piece.reasoning or body.logprobs:
+                yield event({**head, "choices": [_delta(piece, body)]})
+    # Recorded: only now does the answer count as sent.
+    ends: list[dict[str, Any]] = [
+        {"index": i, "delta": {}, "finish_reason": draft.finish_reason}
+        for i, draft in enumerate(turn.drafts)
+    ]
+    yield event({**head, "choices": ends, "redraft": turn.describe()})
+    if body.with_usage:
+        yield event({**head, "choices": [], "usage": _usage(turn)})
 
 
-def _event(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-def _head(turn: Turn, kind: str) -> dict[str, Any]:
-    return {
+def _head(turn: Turn, kind: str, body: ChatRequest) -> dict[str, Any]:
+    head: dict[str, Any] = {
         "id": "chat" + turn.drafts[0].completion_id,
         "object": kind,
         "created": int(time.time()),
         "model": context().chat.engine.model,
     }
+    if body.service_tier:
+        head["service_tier"] = "default"  # what was asked for has no effect, and this says so
+    if body.stream and body.with_usage:
+        head["usage"] = None  # on every event but the last, as OpenAI's
+    return head
 
 
 def _delta(piece: Piece, body: ChatRequest) -> dict[str, Any]:

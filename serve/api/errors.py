@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -48,6 +48,8 @@ def error_body(error: Exception) -> tuple[dict[str, Any], int]:
         return _body(str(error), error.status, error.param, error.code)
     if isinstance(error, ValidationError):
         return _invalid_body(error)
+    if isinstance(error, HTTPException):
+        return _http_body(error)
     for kind, status in STATUS.items():
         if isinstance(error, kind):
             if status >= 500:
@@ -64,23 +66,6 @@ def install(app: Flask) -> None:
     @app.errorhandler(Exception)
     def _any(error: Exception) -> tuple[Response, int]:
         body, status = error_body(error)
-        return jsonify(body), status
-
-    @app.errorhandler(HTTPException)
-    def _http(error: HTTPException) -> tuple[Response, int]:
-        status = error.code or 500
-        message = error.description or error.name
-        if isinstance(error, RequestEntityTooLarge):
-            limit = app.config["MAX_CONTENT_LENGTH"] / 1e6
-            message = (
-                f"The body has {(request.content_length or 0) / 1e6:.1f} MB; at most {limit:g} MB "
-                "are taken. Send less, or raise REDRAFT_MAX_BODY_MB."
-            )
-        elif status == 404:
-            message = f"There is no {request.method} {request.path}."
-        elif status == 405:
-            message = f"{request.path} does not take {request.method}."
-        body, _ = _body(message, status, None, None)
         return jsonify(body), status
 
 
@@ -105,12 +90,28 @@ def _body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}, status
 
 
+def _http_body(error: HTTPException) -> tuple[dict[str, Any], int]:
+    status = error.code or 500
+    message = error.description or error.name
+    if isinstance(error, RequestEntityTooLarge):
+        limit = current_app.config["MAX_CONTENT_LENGTH"] / 1e6
+        message = (
+            f"The body has {(request.content_length or 0) / 1e6:.1f} MB; at most {limit:g} MB "
+            "are taken. Send less, or raise REDRAFT_MAX_BODY_MB."
+        )
+    elif status == 404:
+        message = f"There is no {request.method} {request.path}."
+    elif status == 405:
+        message = f"{request.path} does not take {request.method}."
+    return _body(message, status, None, None)
+
+
 def _invalid_body(error: ValidationError) -> tuple[dict[str, Any], int]:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        message = f"Parameter {param!r} is not supported here. Leave it out."
-        return _body(message, 400, param, "unsupported_parameter")
+        message = f"There is no parameter {param!r} here. Leave it out."
+        return _body(message, 400, param, "unknown_parameter")
     got = repr(first.get("input"))
     got = got if len(got) < 80 else got[:77] + "…"
     return _body(f"{param}: {first['msg']} (got {got}).", 400, param, "invalid_value")

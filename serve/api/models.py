@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from serve.api.context import caller, context
 from serve.api.errors import ApiError
+from serve.engines.base import BASE
 
 blueprint = Blueprint("models", __name__)
 
@@ -24,6 +25,22 @@ def show(name: str) -> dict[str, Any]:
     if name not in _names():
         raise ApiError(404, f"There is no model {name!r}.", param="model", code="model_not_found")
     return _model(name)
+
+
+def wanted_adapter(model: str | None) -> str | None:
+    """What the `model` of a request selects: nothing (None), the base, or a loaded adapter.
+
+    Raises ApiError 404 that lists what there is.
+    """
+    engine = context().chat.engine
+    if model in (None, "", "redraft", engine.model):
+        return None
+    if model == BASE or model in engine.adapters():
+        return model
+    known = ", ".join([engine.model, BASE, *engine.adapters()])
+    raise ApiError(
+        404, f"There is no model {model!r}. Known: {known}.", param="model", code="model_not_found"
+    )
 
 
 def _names() -> list[str]:

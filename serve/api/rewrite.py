@@ -7,7 +7,8 @@ from pydantic import Field
 
 from serve.api.context import caller, context
 from serve.api.errors import json_body
-from serve.api.schemas import ChatMessage, Strict, plain_messages
+from serve.api.parameters import Strict
+from serve.api.schemas import ChatMessage, plain_messages
 
 blueprint = Blueprint("rewrite", __name__)
 

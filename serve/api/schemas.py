@@ -1,20 +1,22 @@
-"""What the chat endpoint takes: OpenAI's parameters, each honoured or refused."""
+"""What the endpoints that write text take: OpenAI's parameters, each honoured or refused."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.api.errors import ApiError
+from serve.api.parameters import (
+    CHAT_REFUSED,
+    COMPLETION_REFUSED,
+    Labels,
+    Parameters,
+    Strict,
+    either,
+)
 from serve.engines.base import Message, Sampling
 from serve.settings import Settings
 from serve.turn.draft import Reasoning
-
-
-class Strict(BaseModel):
-    """Types are not converted ("1" is not 1), unknown fields are refused."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class TextPart(Strict):
@@ -24,9 +26,17 @@ class TextPart(Strict):
 
 class ChatMessage(Strict):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
+    content: Annotated[
+        str | list[TextPart] | None, either("a string or a list of text parts, no images or audio")
+    ] = None
     name: str | None = None
     refusal: str | None = None
+    # Answers come back in the next request as they were dumped, with these as null.
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
+    reasoning_content: str | None = None  # ours: not sent to the model again
 
     @property
     def text(self) -> str:
@@ -66,42 +76,40 @@ class RedraftOptions(Strict):
 
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+Stop = Annotated[str | list[str] | None, either("a string or a list of strings")]
 
 
-class ChatRequest(Strict):
+class SamplingRequest(Parameters):
+    """What both completions endpoints take."""
+
     model: str | None = None
-    messages: list[ChatMessage] = Field(min_length=1)
     n: int | None = Field(None, ge=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    stop: str | list[str] | None = None
+    stop: Stop = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    logprobs: bool | None = False
-    top_logprobs: int | None = Field(None, ge=0, le=20)
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    response_format: ResponseFormat | None = None
-    user: str | None = None
-    metadata: dict[str, Any] | None = None
-    store: bool | None = None
-    redraft: RedraftOptions | None = None
 
-    def sampling(self, settings: Settings) -> Sampling:
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream tells the token counts."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def drawn(self, settings: Settings, max_tokens: int, top_logprobs: int) -> Sampling:
         """The sampling settings, with the server's defaults. Raises ApiError 400."""
         self._check(settings)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return Sampling(
-            max_tokens=self.max_completion_tokens or self.max_tokens or settings.max_tokens,
+            max_tokens=max_tokens,
             temperature=_or(self.temperature, settings.temperature),
             top_p=_or(self.top_p, 1.0),
             n=self.n or 1,
             stop=tuple(stop),
             seed=self.seed,
-            top_logprobs=self.top_logprobs or 0,
+            top_logprobs=top_logprobs,
             frequency_penalty=_or(self.frequency_penalty, 0.0),
             presence_penalty=_or(self.presence_penalty, 0.0),
         )
@@ -111,10 +119,81 @@ class ChatRequest(Strict):
             raise _refused("n", f"n is {self.n}; at most {settings.max_drafts} drafts are written.")
         if isinstance(self.stop, list) and len(self.stop) > 4:
             raise _refused("stop", f"stop has {len(self.stop)} strings; at most 4 are taken.")
-        if self.top_logprobs is not None and not self.logprobs:
-            raise _refused("top_logprobs", "top_logprobs needs logprobs: true.")
         if self.stream_options is not None and not self.stream:
             raise _refused("stream_options", "stream_options needs stream: true.")
+
+
+class ChatRequest(SamplingRequest, Labels):
+    refused = CHAT_REFUSED
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = False
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    redraft: RedraftOptions | None = None
+
+    def sampling(self, settings: Settings) -> Sampling:
+        """The sampling settings, with the server's defaults. Raises ApiError 400."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise _refused("top_logprobs", "top_logprobs needs logprobs: true.")
+        most = self.max_completion_tokens or self.max_tokens or settings.max_tokens
+        return self.drawn(settings, most, self.top_logprobs or 0)
+
+
+TokenIds = list[int]
+Prompt = Annotated[
+    str | TokenIds | list[str] | list[TokenIds],
+    either("a string, a list of strings, a list of token ids or a list of such lists"),
+]
+
+
+class CompletionRequest(SamplingRequest):
+    """The parameters of OpenAI's legacy completions, with its default of 16 tokens."""
+
+    refused = COMPLETION_REFUSED
+
+    prompt: Prompt
+    max_tokens: int | None = Field(None, ge=0)
+    logprobs: int | None = Field(None, ge=0, le=5)
+    echo: bool | None = False
+    best_of: int | None = None
+    user: str | None = None  # taken without an effect, as in a chat
+
+    @property
+    def prompts(self) -> list[str | TokenIds]:
+        """Each prompt by itself."""
+        one = isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int))
+        return [self.prompt] if one else list(self.prompt)  # type: ignore[list-item,arg-type]
+
+    def sampling(self, settings: Settings) -> Sampling:
+        """The sampling settings, with the server's defaults. Raises ApiError 400."""
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            raise _refused("best_of", "best_of is not supported: all n texts are returned.")
+        most = 16 if self.max_tokens is None else self.max_tokens
+        return self.drawn(settings, most, self.logprobs or 0)
+
+
+class ChatRestTurn(Strict):
+    query: str
+    answer: str
+
+
+class ChatRestRequest(Strict):
+    """A question and the turns before it."""
+
+    prompt: str
+    history: list[ChatRestTurn] | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation as the engine takes it. Raises ApiError 400 for an empty prompt."""
+        said = []
+        for turn in self.history or []:
+            said.append(ChatMessage(role="user", content=turn.query))
+            said.append(ChatMessage(role="assistant", content=turn.answer))
+        return plain_messages([*said, ChatMessage(role="user", content=self.prompt)])
 
 
 def _or(value: float | None, default: float) -> float:

@@ -130,11 +130,12 @@ class TransformersEngine:
         ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.device)
         with self._turn:
             out = weights(input_ids=ids, use_cache=False, logits_to_keep=len(completion_ids) + 1)
-        logits = out.logits[0, :-1].split(ROWS)
+        logits = torch.split(out.logits[0, :-1], ROWS)
+        given = torch.split(ids[0, -len(completion_ids) :], ROWS)
         return [
             scored
-            for rows, given in zip(logits, ids[0, -len(completion_ids) :].split(ROWS), strict=True)
-            for scored in _scored(rows.float().log_softmax(-1), given, top)
+            for rows, tokens in zip(logits, given, strict=True)
+            for scored in _scored(rows.float().log_softmax(-1), tokens, top)
         ]
 
     def load_adapter(self, name: str, path: Path) -> None:

@@ -1,0 +1,103 @@
+"""OpenAI's parameters that this server does not serve, or takes without an effect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from serve.api.errors import ApiError
+
+
+class Strict(BaseModel):
+    """Types are not converted ("1" is not 1), unknown fields are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a parameter is refused; null and the `idle` values ask for nothing, so they pass."""
+
+    why: str
+    idle: tuple[Any, ...] = ()
+
+
+CHAT_REFUSED = {
+    "audio": Refused("answers are text"),
+    "function_call": Refused("this server calls no functions", ("none",)),
+    "functions": Refused("this server calls no functions", ([],)),
+    "logit_bias": Refused("tokens are drawn as the model weighs them", ({},)),
+    "modalities": Refused("answers are text", (["text"],)),
+    "moderation": Refused("there is no moderation model here"),
+    "parallel_tool_calls": Refused("this server calls no tools", (True, False)),
+    "prediction": Refused("there are no predicted outputs here"),
+    "reasoning_effort": Refused("`redraft.reasoning` says whether an answer brings its reasoning"),
+    "tool_choice": Refused("this server calls no tools", ("none",)),
+    "tools": Refused("this server calls no tools", ([],)),
+    "verbosity": Refused("ask for a short or long answer in a message", ("medium",)),
+    "web_search_options": Refused("this server does not search the web"),
+}
+COMPLETION_REFUSED = {
+    "logit_bias": CHAT_REFUSED["logit_bias"],
+    "suffix": Refused("the models served here do not fill in the middle", ("",)),
+}
+
+
+class Parameters(Strict):
+    """A request whose `refused` parameters are a 400 that says why."""
+
+    refused: ClassVar[Mapping[str, Refused]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_refused(cls, given: Any) -> Any:
+        """The parameters but those refused ones that ask for nothing. Raises ApiError 400."""
+        if not isinstance(given, dict):
+            return given
+        for name in given.keys() & cls.refused.keys():
+            _check_idle(name, given[name], cls.refused[name])
+        return {name: value for name, value in given.items() if name not in cls.refused}
+
+
+class Labels(Strict):
+    """Taken from every client, without an effect: words for OpenAI's dashboard, cache and bill."""
+
+    metadata: dict[str, Any] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_retention: str | None = None
+    safety_identifier: str | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
+    store: bool | None = None
+    user: str | None = None
+
+
+def either(kinds: str) -> WrapValidator:
+    """One error for a union, in our words, where pydantic has one for each of its members."""
+
+    def check(given: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(given)
+        except ValidationError:
+            raise PydanticCustomError("wrong_kind", "Input should be {kinds}", {"kinds": kinds})  # noqa: B904
+
+    return WrapValidator(check)
+
+
+def _check_idle(name: str, value: Any, refused: Refused) -> None:
+    if value is not None and value not in refused.idle:
+        raise ApiError(
+            400,
+            f"Parameter {name!r} is not supported: {refused.why}. Leave it out.",
+            param=name,
+            code="unsupported_parameter",
+        )
