@@ -7,7 +7,10 @@ from flask import Flask
 from serve.api import errors
 from serve.api.context import Context
 
-FEATURES = ("health", "chat", "rewrite", "models", "conversations", "feedback", "adapters", "runs")
+FEATURES = (
+    "health", "chat", "completions", "rewrite", "models", "conversations", "feedback",
+    "adapters", "runs",
+)  # fmt: skip
 
 
 def create_app(context: Context) -> Flask:

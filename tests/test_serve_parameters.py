@@ -1,0 +1,140 @@
+"""Every parameter that the installed openai client knows is honoured, taken or refused by name."""
+
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
+import pytest
+from flask.testing import FlaskClient
+from openai.types import completion_create_params as text_params
+from openai.types.chat import completion_create_params as chat_params
+
+from feedback.database import open_database
+from feedback.migrate import migrate
+from serve.api import create_app
+from serve.api.context import Context, open_context
+from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, Labels
+from serve.api.schemas import ChatRequest, CompletionRequest
+from serve.settings import load_settings
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+ASK = {"messages": [{"role": "user", "content": "hi"}]}
+LABELS = set(Labels.model_fields)
+HONOURED = {
+    CHAT: set(ChatRequest.model_fields) - LABELS,
+    TEXT: set(CompletionRequest.model_fields) - LABELS,
+}
+REFUSED = {CHAT: CHAT_REFUSED, TEXT: COMPLETION_REFUSED}
+OPENAIS = {
+    CHAT: set(get_type_hints(chat_params.CompletionCreateParamsStreaming)),
+    TEXT: set(get_type_hints(text_params.CompletionCreateParamsStreaming)),
+}
+VALUES: dict[str, Any] = {  # one that asks for something
+    "audio": {"format": "wav", "voice": "alloy"},
+    "function_call": "auto",
+    "functions": [{"name": "f"}],
+    "logit_bias": {"5": 1},
+    "modalities": ["text", "audio"],
+    "moderation": {"model": "omni-moderation-latest"},
+    "parallel_tool_calls": "yes",
+    "prediction": {"type": "content", "content": "hi"},
+    "reasoning_effort": "low",
+    "suffix": "x",
+    "tool_choice": "required",
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "verbosity": "low",
+    "web_search_options": {},
+    "metadata": {"a": "b"},
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "explicit"},
+    "prompt_cache_retention": "24h",
+    "safety_identifier": "s",
+    "service_tier": "flex",
+    "store": True,
+    "user": "u",
+}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+    database = open_database(settings.database_url)
+    migrate(database)
+    database.close()
+    context = open_context(settings)
+    yield context
+    context.database.close()
+
+
+@pytest.fixture
+def api(here: Context) -> FlaskClient:
+    return create_app(here).test_client()
+
+
+def post(api: FlaskClient, path: str, **body: Any) -> Any:
+    return api.post(path, json={**(ASK if path == CHAT else {"prompt": "hi"}), **body})
+
+
+def each(lists: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(path, name) for path in (CHAT, TEXT) for name in sorted(lists[path])]
+
+
+@pytest.mark.parametrize(("path", "name"), each(OPENAIS))
+def test_each_parameter_is_in_one_list(path: str, name: str) -> None:
+    taken = LABELS if path == CHAT else {"user"}
+    lists = [HONOURED[path], taken, set(REFUSED[path])]
+    assert sum(name in listed for listed in lists) == 1
+
+
+@pytest.mark.parametrize(("path", "name"), each(REFUSED))
+def test_a_refused_parameter_says_so_by_name(api: FlaskClient, path: str, name: str) -> None:
+    answer = post(api, path, **{name: VALUES[name]})
+    assert answer.status_code == 400
+    error = answer.json["error"]
+    assert (error["param"], error["code"]) == (name, "unsupported_parameter")
+    assert error["type"] == "invalid_request_error" and repr(name) in error["message"]
+
+
+@pytest.mark.parametrize(("path", "name"), each(REFUSED))
+def test_a_refused_parameter_that_asks_for_nothing_passes(
+    api: FlaskClient, path: str, name: str
+) -> None:
+    for value in (None, *REFUSED[path][name].idle):
+        assert post(api, path, **{name: value}).status_code == 200, value
+
+
+@pytest.mark.parametrize("name", sorted(LABELS))
+def test_a_label_changes_nothing(api: FlaskClient, name: str) -> None:
+    for value in (VALUES[name], None):
+        body = post(api, CHAT, **{name: value}).json
+        assert body["choices"][0]["message"]["content"] == "You said: hi"
+
+
+def test_the_service_tier_that_served_is_named(api: FlaskClient) -> None:
+    assert post(api, CHAT, service_tier="flex").json["service_tier"] == "default"
+    assert "service_tier" not in post(api, CHAT).json
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+def test_an_unknown_parameter_is_a_400(api: FlaskClient, path: str) -> None:
+    error = post(api, path, top_k=5).json["error"]
+    assert (error["param"], error["code"]) == ("top_k", "unknown_parameter")
+
+
+@pytest.mark.parametrize(("path", "name"), each(HONOURED))
+def test_null_is_as_if_left_out(api: FlaskClient, path: str, name: str) -> None:
+    if name not in ("messages", "prompt"):
+        assert post(api, path, **{name: None}).status_code == 200
+
+
+def test_an_answer_may_come_back_as_it_was_dumped(api: FlaskClient) -> None:
+    from openai.types.chat import ChatCompletion
+
+    first = ChatCompletion.model_validate(post(api, CHAT).json).choices[0].message.model_dump()
+    messages = [*ASK["messages"], first, {"role": "user", "content": "more"}]
+    assert post(api, CHAT, messages=messages).json["choices"][0]["message"]["content"]
+
+
+def test_parts_that_are_not_text_are_refused(api: FlaskClient) -> None:
+    parts = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    error = post(api, CHAT, messages=[{"role": "user", "content": parts}]).json["error"]
+    assert error["param"] == "messages.0.content" and "no images" in error["message"]
