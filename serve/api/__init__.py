@@ -8,7 +8,7 @@ from serve.api import errors
 from serve.api.context import Context
 
 FEATURES = (
-    "health", "chat", "completions", "rewrite", "models", "conversations", "feedback",
+    "health", "chat", "completions", "chat_rest", "rewrite", "models", "conversations", "feedback",
     "adapters", "runs",
 )  # fmt: skip
 
