@@ -218,6 +218,7 @@ def test_a_stream_says_what_the_whole_answer_says(api: FlaskClient) -> None:
         ({"logprobs": True}, "logprobs", "integer"),
         ({"max_tokens": -1}, "max_tokens", "greater"),
         ({"n": 5}, "n", "at most 4"),
+        ({"stop": ["x"] * 17}, "stop", "at most 16"),
         ({"stop": 7}, "stop", "a string or a list of strings"),
         ({"prompt": ""}, "prompt", "empty"),
         ({"prompt": []}, "prompt", "empty"),
