@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 from flask import Flask
@@ -53,9 +52,14 @@ def _arguments(command: click.Command) -> Iterator[str]:
 
 
 def endpoints_table() -> str:
-    rows = sorted(_endpoints(_app()), key=lambda row: row[0])
-    listed = [f"| `{method} {path}` | {text} |" for path, method, text in rows]
-    return "\n".join(["| Endpoint | What |", "| --- | --- |", *listed])
+    from serve.api.openapi import document
+
+    rows = [
+        f"| `{method.upper()} {path}` | {operation['summary']} |"
+        for path, item in document(_app())["paths"].items()
+        for method, operation in item.items()
+    ]
+    return "\n".join(["| Endpoint | What |", "| --- | --- |", *rows])
 
 
 def _app() -> Flask:
@@ -65,17 +69,6 @@ def _app() -> Flask:
     for feature in FEATURES:
         app.register_blueprint(__import__(f"serve.api.{feature}", fromlist=["x"]).blueprint)
     return app
-
-
-def _endpoints(app: Flask) -> Iterator[tuple[str, str, str]]:
-    for rule in app.url_map.iter_rules():
-        view: Any = app.view_functions[rule.endpoint]
-        if rule.endpoint == "static":
-            continue
-        text = (view.__doc__ or "").strip().splitlines()[0].removesuffix(".")
-        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield path, method, text
 
 
 TABLES = {

@@ -9,7 +9,7 @@ from serve.api.context import Context
 
 FEATURES = (
     "health", "chat", "completions", "chat_rest", "rewrite", "models", "conversations", "feedback",
-    "adapters", "runs",
+    "adapters", "runs", "openapi",
 )  # fmt: skip
 
 

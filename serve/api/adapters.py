@@ -9,8 +9,11 @@ from feedback.moments import iso
 from feedback.tables import Adapter
 from serve.api.context import admin, caller, context
 from serve.api.errors import json_body
+from serve.api.operation import operation
 
 blueprint = Blueprint("adapters", __name__, url_prefix="/v1/adapters")
+
+REASON = {"type": "object", "properties": {"reason": {"type": "string"}}}
 
 
 @blueprint.get("")
@@ -39,6 +42,7 @@ def lineage(name: str) -> dict[str, Any]:
 
 
 @blueprint.post("/<name>/promote")
+@operation(body=REASON, body_required=False)
 def promote(name: str) -> dict[str, str]:
     """Put an adapter into service (admin)."""
     user = admin()
@@ -47,6 +51,7 @@ def promote(name: str) -> dict[str, str]:
 
 
 @blueprint.post("/rollback")
+@operation(body=REASON, body_required=False)
 def rollback() -> dict[str, str]:
     """Put back what served before (admin)."""
     user = admin()

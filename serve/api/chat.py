@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify
 from serve.api.context import caller, context
 from serve.api.errors import json_body
 from serve.api.models import wanted_adapter
+from serve.api.operation import EVENTS, JSON, operation
 from serve.api.schemas import ChatRequest, RedraftOptions, plain_messages
 from serve.api.streaming import ended, event, event_stream, while_heard
 from serve.turn import reasoning
@@ -19,6 +20,7 @@ blueprint = Blueprint("chat", __name__)
 
 
 @blueprint.post("/v1/chat/completions")
+@operation(body=ChatRequest, media=(JSON, EVENTS))
 def create() -> Response:
     """Answer a conversation with n drafts."""
     here, user = context(), caller()
@@ -45,6 +47,7 @@ def create() -> Response:
 
 
 @blueprint.post("/v1/chat/completions/<completion_id>/reasoning")
+@operation(media=(EVENTS,))
 def reasoning_of(completion_id: str) -> Response:
     """Stream the reasoning behind an answer that stopped at the delimiter."""
     here, user = context(), caller()

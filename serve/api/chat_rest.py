@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify
 
 from serve.api.context import caller, context
 from serve.api.errors import error_body, json_body
+from serve.api.operation import operation
 from serve.api.schemas import ChatRestRequest
 from serve.api.streaming import while_heard
 from serve.engines.base import Sampling
@@ -15,6 +16,7 @@ blueprint = Blueprint("chat_rest", __name__)
 
 
 @blueprint.post("/algorithm/ChatRest")
+@operation(body=ChatRestRequest, error={"type": "object"})
 def create() -> Response:
     """Answer `{prompt, history: [{query, answer}]}`: a turn like a chat's, in its own envelope."""
     here, user = context(), caller()

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify
 from serve.api.context import caller, context
 from serve.api.errors import json_body
 from serve.api.models import wanted_adapter
+from serve.api.operation import EVENTS, JSON, operation
 from serve.api.schemas import CompletionRequest
 from serve.api.streaming import ended, event, event_stream, while_heard
 from serve.api.texts import Texts, read_prompts
@@ -20,6 +21,7 @@ blueprint = Blueprint("completions", __name__)
 
 
 @blueprint.post("/v1/completions")
+@operation(body=CompletionRequest, media=(JSON, EVENTS))
 def create() -> Response:
     """Continue raw prompts, without a chat template. Not a turn: nothing is recorded."""
     caller()

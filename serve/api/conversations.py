@@ -7,12 +7,16 @@ from flask import Blueprint, Response, request
 from feedback import reads, record
 from serve.api.context import caller, context
 from serve.api.errors import json_body
-from serve.api.paging import list_object, page_arguments
+from serve.api.operation import operation
+from serve.api.paging import PAGE, list_object, page_arguments
 
 blueprint = Blueprint("conversations", __name__, url_prefix="/v1/conversations")
 
+TITLE = {"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}
+
 
 @blueprint.get("")
+@operation(query={**PAGE, "q": {"type": "string"}})
 def index() -> dict[str, Any]:
     """The caller's conversations, the one used last first; `limit`, `after`, `q`."""
     user, (limit, after) = caller(), page_arguments()
@@ -32,6 +36,7 @@ def show(conversation_id: str) -> dict[str, Any]:
 
 
 @blueprint.patch("/<conversation_id>")
+@operation(body=TITLE)
 def rename(conversation_id: str) -> dict[str, Any]:
     """Give it another `title`."""
     user, title = caller(), json_body().get("title")
@@ -41,6 +46,7 @@ def rename(conversation_id: str) -> dict[str, Any]:
 
 
 @blueprint.delete("/<conversation_id>")
+@operation(status=204)
 def delete(conversation_id: str) -> Response:
     """Hide it, and leave it out of every later snapshot."""
     user = caller()

@@ -5,14 +5,27 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from feedback import reads, record
+from feedback.kinds import kinds
 from serve.api.context import caller, context
 from serve.api.errors import json_body
-from serve.api.paging import list_object, page_arguments
+from serve.api.operation import operation
+from serve.api.paging import PAGE, list_object, page_arguments
 
 blueprint = Blueprint("feedback", __name__, url_prefix="/v1/feedback")
 
+FEEDBACK = {  # the file of each kind says what else it takes
+    "type": "object",
+    "required": ["kind"],
+    "properties": {"kind": {"type": "string", "enum": kinds()}},
+}
+
 
 @blueprint.post("")
+@operation(
+    body=FEEDBACK,
+    status=201,
+    headers={"Idempotency-Key": "The same again gives the first row."},
+)
 def create() -> tuple[dict[str, Any], int]:
     """A rating, comparison or correction; 201 means durable. `Idempotency-Key` is honoured.
 
@@ -25,6 +38,7 @@ def create() -> tuple[dict[str, Any], int]:
 
 
 @blueprint.get("")
+@operation(query=PAGE)
 def index() -> dict[str, Any]:
     """The caller's feedback in force, the newest first."""
     user, (limit, after) = caller(), page_arguments()
@@ -34,6 +48,7 @@ def index() -> dict[str, Any]:
 
 
 @blueprint.delete("/<feedback_id>")
+@operation(status=204)
 def withdraw(feedback_id: str) -> Response:
     """Take a row of feedback back."""
     user = caller()

@@ -6,18 +6,21 @@ from flask import Blueprint
 from sqlalchemy import text
 
 from serve.api.context import context
+from serve.api.operation import operation
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
 @blueprint.get("/health")
+@operation(public=True)
 def alive() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
+@operation(public=True)
 def ready() -> dict[str, Any]:
     """Ready when the record answers; says what serves, and why when it is not the champion."""
     here = context()

@@ -8,6 +8,10 @@ from flask import request
 from serve.api.errors import ApiError
 
 MOST = 100
+PAGE = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": 20},
+    "after": {"type": "string"},
+}
 
 
 def page_arguments() -> tuple[int, str | None]:

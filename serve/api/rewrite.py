@@ -7,6 +7,7 @@ from pydantic import Field
 
 from serve.api.context import caller, context
 from serve.api.errors import json_body
+from serve.api.operation import operation
 from serve.api.parameters import Strict
 from serve.api.schemas import ChatMessage, plain_messages
 
@@ -19,6 +20,7 @@ class RewriteRequest(Strict):
 
 
 @blueprint.post("/v1/rewrite")
+@operation(body=RewriteRequest)
 def create() -> dict[str, Any]:
     """The last message made standalone; with `reason: true` also the model's reasoning."""
     caller()

@@ -11,6 +11,7 @@ from feedback.moments import iso
 from feedback.tables import Run
 from serve.api.context import admin, caller, context
 from serve.api.errors import ApiError
+from serve.api.operation import operation
 
 blueprint = Blueprint("runs", __name__, url_prefix="/v1/runs")
 
@@ -33,6 +34,7 @@ def show(run_id: str) -> dict[str, Any]:
 
 
 @blueprint.post("")
+@operation(status=202)
 def start() -> tuple[dict[str, Any], int]:
     """Start a run in a process of its own, as the command does; answers with the run."""
     admin()
