@@ -6,7 +6,7 @@ MODEL is the folder of the base, PROMPTS a text file with a prompt per line, or 
 with `instruction` (rows with an `input` are passed over). Two drafts of 60 prompts are drawn at
 temperature 0.9; 48 of them train, without those of which both drafts were cut off (`--cut` keeps
 them). 30 other prompts are answered greedily by the base and by each adapter, merged as serving
-merges it, in at most 200 tokens. Printed per objective: the share of prompts on which it is shorter
+merges it, in at most 120 tokens. Printed per objective: the share of prompts on which it is shorter
 than the base, mean words, empty and looping answers, the mean log-likelihood of its answers under
 the base (how far from the base's language it went), and seconds of training. `--cache` keeps the
 drafts.
@@ -28,7 +28,7 @@ from retrain.job import TrainJob
 from retrain.trainers import _lora
 
 TRAINED, PICKED, UNSEEN = 48, 60, 30
-TEMPERATURE, MAX_TOKENS = 0.9, 200
+TEMPERATURE, MAX_TOKENS = 0.9, 120
 Draft = dict[str, Any]
 
 
