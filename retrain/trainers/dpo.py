@@ -9,11 +9,12 @@ from trl import DPOConfig, DPOTrainer
 from retrain.job import TrainJob
 from retrain.trainers import _lora
 
-# Measured on picks of the shorter of two drafts for 48 prompts, greedy on 30 unseen ones, drafts and
-# answers of at most 120 tokens. Pairs of which a draft ended by itself, four draws, 25 to 35 steps:
-# shorter in 27, 29, 29 and 29 of 30, mean length down 42, 62, 60 and 57 %. More steps unlearn it: 40
-# on the last draw's 20 pairs: 27 of 30, down 24 %, and 8 answers loop instead of 1; with an SFT term
-# of 1.0 then 23 of 30, 19 %. All pairs, 36 steps, other draws: 24, 27, 20 of 30, 33, 64 and 11 %.
+# Measured on picks of the shorter of two drafts for 48 prompts, greedy on 30 unseen ones, drafts
+# and answers of at most 120 tokens. Pairs of which a draft ended by itself, four draws, 25 to 35
+# steps: shorter in 27, 29, 29 and 29 of 30, mean length down 42, 62, 60 and 57 %. More steps
+# unlearn it: 40 on the last draw's 20 pairs: 27 of 30, down 24 %, and 8 answers loop instead of 1;
+# with an SFT term of 1.0 then 23 of 30, 19 %. All pairs, 36 steps, other draws: 24, 27, 20 of 30,
+# 33, 64 and 11 %.
 DEFAULTS: dict[str, Any] = {
     **_lora.LORA,
     "learning_rate": 5e-4,
