@@ -282,3 +282,8 @@ def test_the_shipped_adapter_is_whole_small_and_fits_the_prompt_that_ships_with_
     assert manifest["prompt_hash"] == load_prompt("rewrite/adapter").hash
     assert "adapter_model.safetensors" in manifest["files"]
     assert sum(file.stat().st_size for file in found.iterdir()) < 11_000_000
+
+
+def test_engine_echo_takes_no_shipped_adapter(tmp_path: Path) -> None:
+    assert find_adapter("smollm2-135m", tmp_path) is not None
+    assert open_rewriter(EchoEngine("smollm2-135m"), tmp_path, 5).adapter_name is None

@@ -13,12 +13,13 @@ SHIPPED = Path(__file__).parent / "adapters"
 OWN = "rewriters"  # in REDRAFT_HOME; `redraft retrain rewriter` puts them there
 
 
-def find_adapter(model: str, home: Path | None = None) -> Path | None:
+def find_adapter(model: str, home: Path | None = None, shipped: bool = True) -> Path | None:
     """The newest whole adapter of base model `model` in `home`, else the shipped one, else None.
 
     One that was trained on another form of the prompt is passed over with a warning.
     """
-    folders = [SHIPPED] if home is None else [home.expanduser() / OWN, SHIPPED]
+    folders = [home.expanduser() / OWN] if home is not None else []
+    folders += [SHIPPED] if shipped else []
     for folder in folders:
         fitting = [
             (manifest.get("created_at", ""), path)

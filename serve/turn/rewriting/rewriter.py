@@ -127,7 +127,8 @@ def load_prompts() -> dict[str, Prompt]:
 
 def open_rewriter(engine: Engine, home: Path | None, budget_seconds: float) -> Rewriter:
     """A rewriter with the adapter of the engine's base model; zero-shot when there is none."""
-    path = find_adapter(engine.model, home)
+    # Engine echo bears the name of a base model, not its weights: no shipped adapter fits it.
+    path = find_adapter(engine.model, home, shipped=engine.name != "echo")
     name = None
     if path is not None:
         name = adapter_name(path)
