@@ -400,6 +400,7 @@ def test_endpoints_are_private_and_run_side_by_side() -> None:
     assert set(done.stdout.split()) == {"private", "None"}
 
 
+@pytest.mark.slow
 def test_the_process_answers_and_ends_on_sigterm() -> None:
     port = free_port()
     command = [sys.executable, "-m", "serve.page", "--api", "http://127.0.0.1:1"]
