@@ -9,11 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+    from playwright.sync_api import Browser, BrowserContext
+
+    from serve.api.context import Context
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -189,6 +195,31 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    from browser_page import open_chromium
+
+    with open_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(chromium: "Browser") -> Iterator["BrowserContext"]:
+    """A window of its own: no storage of another test."""
+    from browser_page import open_context
+
+    with open_context(chromium) as opened:
+        yield opened
+
+
+@pytest.fixture
+def api(here: "Context") -> "FlaskClient":
+    """A client of the API over the module's own `here`."""
+    from serve.api import create_app
+
+    return create_app(here).test_client()
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_page import ask, conversation, open_chromium, open_context, soon, visit
+from browser_page import ask, conversation, soon, visit
 from conftest import Redraft
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from feedback import adapters
 from feedback.database import open_database
@@ -75,14 +75,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redraft]:
 
 
 @pytest.fixture
-def page(server: Redraft) -> Iterator[Page]:
-    with open_chromium() as chromium, open_context(chromium) as context:
-        context.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        page = visit(context, server.page_url)
-        yield page
-        expect.set_options(timeout=15_000)
-        assert page.errors == []  # type: ignore[attr-defined]
+def page(context: BrowserContext, server: Redraft) -> Iterator[Page]:
+    context.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    page = visit(context, server.page_url)
+    yield page
+    expect.set_options(timeout=15_000)
+    assert page.errors == []  # type: ignore[attr-defined]
 
 
 def test_follow_ups_are_understood_edited_and_exported_and_reasoning_goes_on(

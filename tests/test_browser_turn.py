@@ -13,8 +13,6 @@ from browser_page import (
     child,
     completion,
     conversation,
-    open_chromium,
-    open_context,
     send,
     soon,
     visit,
@@ -37,18 +35,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redraft]:
     yield running
     running.stop()
     running.http.close()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with open_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    with open_context(chromium) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retrain_rows import comparison, correction, rating
+from retrain_rows import comparison, correction, draft, rating
 
 from retrain import datasets, recipe
 from retrain.evaluate.items import count_by_kind, held_out_items
@@ -70,6 +70,14 @@ def test_too_little_says_how_much_is_missing() -> None:
     assert "at least 16 are needed, 6 more" in message
     assert "2 held-out corrections; the gate needs at least 5" in message
     assert "about 15 more corrections" in message
+
+
+def test_comparisons_of_torsos_are_named_where_they_are_what_is_missing() -> None:
+    torsos = [draft(text, finish_reason="length") for text in ("one two", "one")]
+    message = refused(picks(10) + [comparison(1, *torsos) for _ in range(8)])
+    assert "10 usable training rows (of 18 decided comparisons)" in message
+    assert "8 comparisons are of answers that were all cut off: raise max_tokens" in message
+    assert "cut off" not in refused(picks(10))
 
 
 def test_too_little_held_out_refuses_alone() -> None:

@@ -295,9 +295,11 @@ def test_sft_replays_the_models_own_answers(base: Path, job: Job) -> None:
     assert forgotten[1] < forgotten[0] / 2
 
 
-def test_sft_repeats_a_few_rows_to_the_least_number_of_steps(base: Path, job: Job) -> None:
-    sft = importlib.import_module("retrain.trainers.sft")
-    assert sft.train(job(SFT, settings={"epochs": 1, "min_steps": 5}))["steps"] == 5
+@pytest.mark.parametrize("trainer", ["sft", "dpo"])
+def test_a_few_rows_are_repeated_to_the_least_number_of_steps(trainer: str, job: Job) -> None:
+    rows = SFT if trainer == "sft" else PAIRS
+    made = job(rows, settings={"epochs": 1, "min_steps": 5})
+    assert importlib.import_module(f"retrain.trainers.{trainer}").train(made)["steps"] == 5
 
 
 def test_replayed_answers_are_the_greedy_ones(base: Path) -> None:

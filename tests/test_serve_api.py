@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_context import open_here
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from feedback import adapters, users
-from feedback.database import open_database
-from feedback.migrate import migrate
 from serve.api import create_app
 from serve.api.context import Context, open_context
 from serve.settings import Settings, load_settings
@@ -26,17 +25,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def here(settings: Settings) -> Iterator[Context]:
-    database = open_database(settings.database_url)
-    migrate(database)
-    database.close()
-    context = open_context(settings)
-    yield context
-    context.database.close()
-
-
-@pytest.fixture
-def api(here: Context) -> FlaskClient:
-    return create_app(here).test_client()
+    with open_here(settings) as context:
+        yield context
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from api_context import open_here
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from feedback.database import open_database
-from feedback.migrate import migrate
 from feedback.tables import Turn
-from serve.api import create_app
-from serve.api.context import Context, open_context
+from serve.api.context import Context
 from serve.settings import load_settings
 
 PATH = "/algorithm/ChatRest"
@@ -22,17 +20,8 @@ STANDALONE = "How long is the Velmar lamp covered by warranty?"
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo", rewrite="on")
-    database = open_database(settings.database_url)
-    migrate(database)
-    database.close()
-    context = open_context(settings)
-    yield context
-    context.database.close()
-
-
-@pytest.fixture
-def api(here: Context) -> FlaskClient:
-    return create_app(here).test_client()
+    with open_here(settings) as context:
+        yield context
 
 
 def test_the_envelope_is_spelled_as_its_clients_spell_it(api: FlaskClient) -> None:

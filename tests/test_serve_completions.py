@@ -8,15 +8,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from api_context import open_here
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from feedback.database import open_database
-from feedback.migrate import migrate
 from feedback.tables import Conversation
 from serve.api import create_app
-from serve.api.context import Context, open_context
+from serve.api.context import Context
 from serve.api.texts import Prompt, Texts, in_turns
 from serve.engines.base import Engine, Sampling
 from serve.settings import load_settings
@@ -27,17 +26,8 @@ SAID = "You said: "  # how engine echo answers
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo", max_drafts=4)
-    database = open_database(settings.database_url)
-    migrate(database)
-    database.close()
-    context = open_context(settings)
-    yield context
-    context.database.close()
-
-
-@pytest.fixture
-def api(here: Context) -> FlaskClient:
-    return create_app(here).test_client()
+    with open_here(settings) as context:
+        yield context
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 import pytest
+from api_context import open_here
 from flask.testing import FlaskClient
 from openai.types import completion_create_params as text_params
 from openai.types.chat import completion_create_params as chat_params
 
-from feedback.database import open_database
-from feedback.migrate import migrate
-from serve.api import create_app
-from serve.api.context import Context, open_context
+from serve.api.context import Context
 from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, Labels
 from serve.api.schemas import ChatRequest, CompletionRequest
 from serve.settings import load_settings
@@ -57,17 +55,8 @@ VALUES: dict[str, Any] = {  # one that asks for something
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    database = open_database(settings.database_url)
-    migrate(database)
-    database.close()
-    context = open_context(settings)
-    yield context
-    context.database.close()
-
-
-@pytest.fixture
-def api(here: Context) -> FlaskClient:
-    return create_app(here).test_client()
+    with open_here(settings) as context:
+        yield context
 
 
 def post(api: FlaskClient, path: str, **body: Any) -> Any:

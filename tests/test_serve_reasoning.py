@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_context import open_here
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from feedback import adapters, users
-from feedback.database import open_database
-from feedback.migrate import migrate
 from prompts.answer_first import join_answer, split_answer
 from serve.api import create_app
-from serve.api.context import Context, open_context
+from serve.api.context import Context
 from serve.engines import open_engine
 from serve.engines.delimiter import find_delimiter
 from serve.settings import load_settings
@@ -26,17 +25,8 @@ ANSWER = "42 #### because six times seven is forty-two."
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    database = open_database(settings.database_url)
-    migrate(database)
-    database.close()
-    context = open_context(settings)
-    yield context
-    context.database.close()
-
-
-@pytest.fixture
-def api(here: Context) -> FlaskClient:
-    return create_app(here).test_client()
+    with open_here(settings) as context:
+        yield context
 
 
 def post(api: FlaskClient, reasoning: str | None, text: str = ANSWER, **body: Any) -> TestResponse:
