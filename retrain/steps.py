@@ -170,7 +170,8 @@ def _prompts(items: list[Item]) -> list[guards.Messages]:
 
 @contextmanager
 def _engine(work: Work, names: list[str]) -> Iterator[Engine]:
-    engine = open_engine(work.settings.engine, work.settings.model, work.settings.home)
+    # On this machine's own weights, whichever engine serves: what is judged is the adapter.
+    engine = open_engine("transformers", work.settings.model, work.settings.home)
     try:
         for name in names:
             folder = work.settings.home / "adapters" / name

@@ -12,6 +12,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from serve.engines.base import Options
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -37,6 +39,14 @@ class Settings(BaseSettings):
     )
     engine: Literal["auto", "transformers", "echo"] = Field(
         "auto", description="Text generator. `auto`: the fastest one installed here."
+    )
+    engine_url: str = Field(
+        "", description="URL of a remote engine, with its `/v1`; empty: one on this machine."
+    )
+    engine_api_key: str = Field("", repr=False, description="Key that a remote engine asks for.")
+    quantization: Literal["none", "int8", "int4"] = Field(
+        "none",
+        description="Of the base weights in engine `transformers`: bitsandbytes' 8 or 4 bit.",
     )
     host: str = Field("127.0.0.1", description="Address that the API and the page listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
@@ -130,6 +140,11 @@ class Settings(BaseSettings):
         """Where processes on this machine reach the API."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def engine_options(self) -> Options:
+        """What the engine is told beside its model."""
+        return Options(self.engine_url, self.engine_api_key, self.quantization)
 
     @property
     def on_loopback(self) -> bool:

@@ -35,7 +35,7 @@ def open_context(settings: Settings) -> Context:
     check(database)
     with database.session() as session:
         users.local_user(session)
-    engine = open_engine(settings.engine, settings.model, settings.home)
+    engine = open_engine(settings.engine, settings.model, settings.home, settings.engine_options)
     serving = Serving(engine, database, settings.drain_seconds)
     serving.start()
     log.info(find_delimiter(engine, DELIMITER).describe(settings.model))

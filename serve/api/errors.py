@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from feedback.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, RecordError
-from serve.engines.base import AdapterError, EngineError
+from serve.engines.base import AdapterError, EngineError, Unsupported
 from serve.turn.window import WindowError
 
 log = logging.getLogger("redraft")
@@ -33,12 +33,14 @@ STATUS: dict[type[Exception], int] = {
     RecordError: 500,
     WindowError: 400,
     AdapterError: 409,
+    Unsupported: 400,
     EngineError: 500,
 }
 CODES: dict[type[Exception], str] = {
     NotFound: "not_found",
     WindowError: "context_length_exceeded",
     AdapterError: "adapter_unusable",
+    Unsupported: "unsupported",
 }
 
 

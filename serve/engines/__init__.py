@@ -4,18 +4,19 @@ import importlib
 import importlib.util
 from pathlib import Path
 
-from serve.engines.base import Engine, EngineError
+from serve.engines.base import Engine, EngineError, Options
 
+DEFAULT = Options()
 FASTEST_FIRST = ("transformers",)
 SHARED = {
     "__init__", "adapter_folder", "base", "batching", "builtin", "delimiter", "sampler", "text",
-    "turns",
+    "tokenizer", "turns",
 }  # fmt: skip
 
 
-def open_engine(name: str, model: str, home: Path) -> Engine:
+def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -> Engine:
     """Open engine `name` ("auto": the fastest installed) on a base model. Raises EngineError."""
-    return _module(resolve(name)).open_engine(model, home)  # type: ignore[no-any-return]
+    return _module(resolve(name)).open_engine(model, home, options)  # type: ignore[no-any-return]
 
 
 def resolve(name: str) -> str:

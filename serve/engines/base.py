@@ -1,11 +1,15 @@
 """What every engine does: the protocol, and the values that cross it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-Message = dict[str, str]
+# OpenAI's chat message: `role`, `content` (text) and, around tools, `tool_calls`, `tool_call_id`.
+Message = dict[str, Any]
+Tool = dict[
+    str, Any
+]  # OpenAI's `{"type": "function", "function": {name, description, parameters}}`
 BASE = "base"
 
 
@@ -13,13 +17,29 @@ class EngineError(Exception):
     """An engine cannot do what was asked; the message says what, why and what next."""
 
 
+class Unsupported(EngineError):
+    """This engine, or its model, never can do what a request asks; another one may."""
+
+
 class AdapterError(EngineError):
     """An adapter cannot be loaded or does not exist here."""
 
 
 @dataclass(frozen=True)
+class Options:
+    """What an operator tells an engine; each takes what it knows."""
+
+    url: str = ""  # of a remote engine, with its `/v1`
+    api_key: str = field(default="", repr=False)
+    quantization: str = "none"  # of the base weights: none, int8, int4
+
+
+@dataclass(frozen=True)
 class Sampling:
-    """How to draw: OpenAI's parameters. `temperature` 0 is greedy, `top_k` 0 is off."""
+    """How to draw: OpenAI's parameters. `temperature` 0 is greedy, `top_k` 0 is off.
+
+    `schema` is a JSON schema, as JSON text, that the answer is held to while it is drawn.
+    """
 
     max_tokens: int = 512
     temperature: float = 0.7
@@ -31,6 +51,7 @@ class Sampling:
     top_logprobs: int = 0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    schema: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +99,11 @@ class Engine(Protocol):
     context_window: int
     vocabulary_size: int  # token ids are below it
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the conversation in the model's template, ready for an answer."""
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
+        """Token ids of the conversation in the model's template, ready for an answer.
+
+        Raises Unsupported for tools, or messages around tools, that the template does not know.
+        """
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, without special tokens."""
@@ -90,7 +114,10 @@ class Engine(Protocol):
     def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
     ) -> Iterator[Chunk]:
-        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token."""
+        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token.
+
+        Raises Unsupported for a `schema` that it cannot hold an answer to.
+        """
 
     def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None

@@ -21,8 +21,10 @@ from serve.engines.base import (
     Chunk,
     EngineError,
     Message,
+    Options,
     Sampling,
     Scored,
+    Tool,
 )
 from serve.engines.text import TextStream
 
@@ -30,7 +32,7 @@ OFFSET = 256  # token ids: a UTF-8 byte each, after two marks
 START, END = 0, 1
 
 
-def open_engine(model: str, home: Path) -> "EchoEngine":
+def open_engine(model: str, home: Path, options: Options) -> "EchoEngine":
     return EchoEngine(model)
 
 
@@ -45,7 +47,7 @@ class EchoEngine:
         self.model = model
         self._adapters: dict[str, Path] = {}
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         return [START, *self.encode(json.dumps(list(messages), ensure_ascii=False))]
 
     def encode(self, text: str) -> list[int]:

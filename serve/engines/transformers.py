@@ -20,7 +20,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # bars of a library in the log of a 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as hf_logging
 
 from serve.engines.adapter_folder import verify_adapter
@@ -29,13 +29,14 @@ from serve.engines.base import (
     Alternative,
     Chunk,
     EngineError,
-    Message,
+    Options,
     Sampling,
     Scored,
 )
 from serve.engines.batching import Decoder, Job
 from serve.engines.builtin import NAME as BUILTIN, builtin_folder
 from serve.engines.sampler import Sampler
+from serve.engines.tokenizer import ChatTokenizer, first_line, unreadable
 from serve.engines.turns import FairLock
 
 log = logging.getLogger("redraft")
@@ -43,7 +44,7 @@ log = logging.getLogger("redraft")
 ROWS = 512  # distributions in float32 at once: a window of them is gigabytes
 
 
-def open_engine(model: str, home: Path) -> "TransformersEngine":
+def open_engine(model: str, home: Path, options: Options) -> "TransformersEngine":
     return TransformersEngine(model, home)
 
 
@@ -58,43 +59,21 @@ class TransformersEngine:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         source = model_source(model, home)
         log.info("Loading %s …", model)
+        self._tokenizer = ChatTokenizer(model, source)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(source)
             base = AutoModelForCausalLM.from_pretrained(source, dtype=fast_dtype(self.device))
         except (OSError, ValueError) as error:
-            raise EngineError(
-                f"Model {model!r} cannot be loaded: {_first_line(error)} Set REDRAFT_MODEL to "
-                f"{BUILTIN}, a Hugging Face model's folder, or a hub id that this machine reaches."
-            ) from error
-        if not self._tokenizer.chat_template:
-            raise EngineError(
-                f"Model {model!r} has no chat template, so it cannot chat. Use an instruct model, "
-                "or put a chat_template.jinja into its folder."
-            )
+            raise unreadable(model, error) from error
+        self.encode_chat = self._tokenizer.encode_chat
+        self.encode, self.decode = self._tokenizer.encode, self._tokenizer.decode
         self._weights: dict[str | None, Any] = {None: base.to(self.device).eval()}
-        self._ends = _end_tokens(base, self._tokenizer)
+        self._ends = self._tokenizer.ends(base.config, getattr(base, "generation_config", None))
         self.context_window = int(getattr(base.config, "max_position_embeddings", 4096))
         self.vocabulary_size = int(base.get_input_embeddings().num_embeddings)
         self._turn = FairLock()
         self._decoder = Decoder(self._turn)
         # Also when nobody closes the engine: a thread inside torch must not outlive the program.
         self._end = weakref.finalize(self, self._decoder.close)
-
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        ids = self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return [int(i) for i in ids]
-
-    def encode(self, text: str) -> list[int]:
-        return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return str(
-            self._tokenizer.decode(
-                list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
 
     def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
@@ -203,18 +182,6 @@ def _merged(base: Any, name: str, path: Path) -> Any:
         return model.merge_and_unload().eval()
     except Exception as error:  # PEFT, safetensors and torch each raise their own kinds
         raise AdapterError(
-            f"Adapter {name} in {path} cannot be loaded on this base model: {_first_line(error)} "
+            f"Adapter {name} in {path} cannot be loaded on this base model: {first_line(error)} "
             "It may belong to another base model or be damaged; what serves now goes on serving."
         ) from error
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    ends: set[int | None] = {tokenizer.eos_token_id}
-    for config in (model.config, getattr(model, "generation_config", None)):
-        found = getattr(config, "eos_token_id", None)
-        ends.update(found if isinstance(found, list) else [found])
-    return frozenset(end for end in ends if end is not None)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

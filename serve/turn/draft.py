@@ -27,7 +27,7 @@ class Question:
 
     @property
     def query(self) -> str:
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
     @property
     def stops_at_delimiter(self) -> bool:
