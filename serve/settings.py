@@ -12,8 +12,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from serve.engines.base import Options
-
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -140,11 +138,6 @@ class Settings(BaseSettings):
         """Where processes on this machine reach the API."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-    @property
-    def engine_options(self) -> Options:
-        """What the engine is told beside its model."""
-        return Options(self.engine_url, self.engine_api_key, self.quantization)
 
     @property
     def on_loopback(self) -> bool:

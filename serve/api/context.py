@@ -12,6 +12,7 @@ from feedback.tables import User
 from prompts.answer_first import DELIMITER
 from serve.api.errors import ApiError
 from serve.engines import open_engine
+from serve.engines.base import Options
 from serve.engines.delimiter import find_delimiter
 from serve.settings import Settings
 from serve.turn.rewriting.rewriter import open_rewriter
@@ -35,7 +36,8 @@ def open_context(settings: Settings) -> Context:
     check(database)
     with database.session() as session:
         users.local_user(session)
-    engine = open_engine(settings.engine, settings.model, settings.home, settings.engine_options)
+    options = Options(settings.engine_url, settings.engine_api_key, settings.quantization)
+    engine = open_engine(settings.engine, settings.model, settings.home, options)
     serving = Serving(engine, database, settings.drain_seconds)
     serving.start()
     log.info(find_delimiter(engine, DELIMITER).describe(settings.model))
