@@ -41,7 +41,7 @@ __all__ = [
     "withdraw_feedback",
 ]
 
-FINISH_REASONS = ("stop", "length", "cancelled", "interrupted")
+FINISH_REASONS = ("stop", "length", "tool_calls", "cancelled", "interrupted")
 Row = TypeVar("Row", Conversation, Turn, Completion)
 
 

@@ -156,7 +156,7 @@ class Completion(Table):
     sampling: Mapped[dict[str, Any]] = mapped_column(JSON)
     prompt_hash: Mapped[str] = mapped_column(String(64))
     prompt_tokens: Mapped[int] = mapped_column(Integer)
-    finish_reason: Mapped[str] = mapped_column(String(16))  # stop, length, cancelled, interrupted
+    finish_reason: Mapped[str] = mapped_column(String(16))  # see record.FINISH_REASONS
     stopped_by: Mapped[str | None] = mapped_column(LongText)  # the stop string that ended it
     reasoning: Mapped["Reasoning | None"] = relationship(lazy="joined", viewonly=True)
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)

@@ -80,3 +80,12 @@ def test_the_cap_keeps_the_newest_rows_of_each_user() -> None:
 def test_an_unknown_step_is_named() -> None:
     with pytest.raises(curate.UnknownStep, match="no curate step 'magic'. Known: attributable"):
         curate.curate([], SETTINGS, ["magic"])
+
+
+def test_an_answer_around_tools_teaches_nothing() -> None:
+    offered = {**rating(1), "preparation": {"tools": [{"type": "function"}]}}
+    told = rating(1)
+    told["messages"] = [*told["messages"], {"role": "tool", "content": "12:00"}]
+    kept, reports = curate.curate([offered, told, rating(1)], SETTINGS, ["attributable"])
+    assert len(kept) == 1
+    assert reports[0].dropped == {"around tools, which no dataset here knows": 2}

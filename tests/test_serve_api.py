@@ -199,13 +199,15 @@ def _text(parts: Iterator[Any]) -> str:
         ({"messages": [{"role": "assistant", "content": "x"}]}, "must be the user's"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": "nul \0"}]}, "NUL character"),
-        ({"tools": [{"type": "function"}]}, "'tools' is not supported"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"tool_choice": "required"}, "tool_choice demands a call"),
         ({"logit_bias": {"5": 1}}, "'logit_bias' is not supported"),
         ({"top_logprobs": 2}, "needs logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"stream_options": {"include_usage": True}}, "needs stream"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "at most 4"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "json_schema is missing"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(

@@ -12,7 +12,16 @@ from conftest import wait_until
 from hypothesis import given, strategies as st
 
 from serve.engines import engine_names, open_engine, resolve
-from serve.engines.base import AdapterError, Chunk, Engine, EngineError, Ranking, Sampling
+from serve.engines.base import (
+    AdapterError,
+    Chunk,
+    Constraining,
+    Engine,
+    EngineError,
+    Ranking,
+    Sampling,
+    Unsupported,
+)
 from serve.engines.text import StopText, TextStream
 from serve.engines.turns import FairLock
 
@@ -108,6 +117,38 @@ def test_ranks_are_scores_with_alternatives(engine: Engine) -> None:
         assert len(values) == 3 and values == sorted(values, reverse=True)
     assert all(r.logprob <= r.top[0].logprob for r in ranked)
     assert max(prompt + answer) < engine.vocabulary_size
+
+
+CHOICE = {
+    "type": "object",
+    "properties": {"color": {"enum": ["red", "blue"]}, "sure": {"type": "boolean"}},
+    "required": ["color", "sure"],
+    "additionalProperties": False,
+}
+
+
+def test_a_schema_holds_every_draft(engine: Engine) -> None:
+    if not isinstance(engine, Constraining):
+        pytest.skip(f"{engine.name} holds no answer to a schema")
+    engine.check_schema(json.dumps(CHOICE))
+    chunks = write(engine, n=3, max_tokens=60, temperature=1.5, schema=json.dumps(CHOICE))
+    for draft in range(3):
+        answer = json.loads(text_of(chunks, draft))
+        assert answer["color"] in ("red", "blue") and answer["sure"] in (True, False)
+        assert next(c.finish_reason for c in reversed(chunks) if c.draft == draft) == "stop"
+    with pytest.raises(Unsupported, match="cannot be enforced"):
+        engine.check_schema('{"type": "nothing"}')
+
+
+def test_tools_are_told_or_refused(engine: Engine) -> None:
+    tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    if engine.name == "echo":
+        assert "clock" in engine.decode(engine.encode_chat(ASK, [tool]))
+    else:  # the tiny model's chat template knows none
+        with pytest.raises(Unsupported, match="chat template"):
+            engine.encode_chat(ASK, [tool])
+        with pytest.raises(Unsupported, match="chat template"):
+            engine.encode_chat([*ASK, {"role": "tool", "content": "12:00"}])
 
 
 def test_a_prompt_longer_than_the_window_is_an_error(engine: Engine) -> None:

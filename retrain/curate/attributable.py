@@ -19,6 +19,8 @@ def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int
 def _lacks(row: Row) -> str | None:
     if row["kind"] == "rewrite":
         return "about a question, not an answer"
+    if _around_tools(row):
+        return "around tools, which no dataset here knows"
     answers = judged(row)
     if not answers:
         return "no answer recorded"
@@ -29,3 +31,9 @@ def _lacks(row: Row) -> str | None:
     if not all(answer["prompt_hash"] for answer in answers):
         return "no prompt version recorded"
     return None
+
+
+def _around_tools(row: Row) -> bool:
+    """Whether the prompt offered tools or told of their calls: its tokens are not the messages'."""
+    told = any(m["role"] == "tool" or m.get("tool_calls") for m in row["messages"])
+    return told or "tools" in (row.get("preparation") or {})

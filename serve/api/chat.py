@@ -3,16 +3,19 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from serve.api.context import caller, context
+from feedback.tables import User
+from serve.api.context import Context, caller, context
 from serve.api.errors import json_body
 from serve.api.models import wanted_adapter
 from serve.api.operation import EVENTS, JSON, operation
 from serve.api.schemas import ChatRequest, RedraftOptions, plain_messages
 from serve.api.streaming import ended, event, event_stream, while_heard
+from serve.api.tools import chosen_tools, demanded_schema, reasoning_mode
 from serve.turn import reasoning
 from serve.turn.draft import Draft, Piece, Question, Turn
 
@@ -25,17 +28,7 @@ def create() -> Response:
     """Answer a conversation with n drafts."""
     here, user = context(), caller()
     body = ChatRequest.model_validate(json_body())
-    options = body.redraft or RedraftOptions()
-    question = Question(
-        user=user,
-        messages=plain_messages(body.messages),
-        sampling=body.sampling(here.settings),
-        conversation_id=options.conversation_id,
-        adapter=wanted_adapter(body.model),
-        reasoning=options.reasoning or here.settings.reasoning,
-        truncate=options.truncation == "auto",
-    )
-    turn = here.chat.begin(question)
+    turn = here.chat.begin(_question(here, user, body))
     pieces = here.chat.run(turn)
     next(pieces)  # routed: the adapter is known now, also for the header
     if body.stream:
@@ -44,6 +37,24 @@ def create() -> Response:
         response = _whole(turn, pieces, body)
     response.headers["x-redraft-adapter"] = turn.adapter
     return response
+
+
+def _question(here: Context, user: User, body: ChatRequest) -> Question:
+    """What is asked. Raises ApiError 400 and 404, and Unsupported."""
+    options = body.redraft or RedraftOptions()
+    tools = chosen_tools(body.tools, body.tool_choice, body.parallel_tool_calls)
+    wanted = body.response_format and body.response_format.schema_of()
+    schema = demanded_schema(here.chat.engine, tools, wanted)
+    return Question(
+        user=user,
+        messages=plain_messages(body.messages),
+        sampling=replace(body.sampling(here.settings), schema=schema),
+        conversation_id=options.conversation_id,
+        adapter=wanted_adapter(body.model),
+        reasoning=reasoning_mode(options.reasoning, here.settings.reasoning, schema, tools),
+        truncate=options.truncation == "auto",
+        tools=tools,
+    )
 
 
 @blueprint.post("/v1/chat/completions/<completion_id>/reasoning")
@@ -93,6 +104,9 @@ def _events(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Iterator[
         for piece in pieces:
             if piece.text or piece.reasoning or body.logprobs:
                 yield event({**head, "choices": [_delta(piece, body)]})
+    for index, draft in enumerate(turn.drafts):
+        if draft.tool_calls:
+            yield event({**head, "choices": [_called(index, draft)]})
     # Recorded: only now does the answer count as sent.
     ends: list[dict[str, Any]] = [
         {"index": i, "delta": {}, "finish_reason": draft.finish_reason}
@@ -128,11 +142,19 @@ def _delta(piece: Piece, body: ChatRequest) -> dict[str, Any]:
     return choice
 
 
+def _called(index: int, draft: Draft) -> dict[str, Any]:
+    calls = [{"index": at, **call.as_dict()} for at, call in enumerate(draft.tool_calls)]
+    return {"index": index, "delta": {"tool_calls": calls}, "finish_reason": None}
+
+
 def _choice(index: int, draft: Draft, body: ChatRequest) -> dict[str, Any]:
     logprobs = None
     if body.logprobs:
         logprobs = _logprobs(draft.token_ids, draft.logprobs, draft.top_logprobs)
-    message = {"role": "assistant", "content": draft.text, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": draft.text, "refusal": None}
+    if draft.tool_calls:
+        message["content"] = draft.text.strip() or None
+        message["tool_calls"] = [call.as_dict() for call in draft.tool_calls]
     if draft.reasoning:
         message["reasoning_content"] = draft.reasoning
     return {

@@ -33,16 +33,13 @@ class Refused:
 
 CHAT_REFUSED = {
     "audio": Refused("answers are text"),
-    "function_call": Refused("this server calls no functions", ("none",)),
-    "functions": Refused("this server calls no functions", ([],)),
+    "function_call": Refused("functions are called by `tools`", ("none",)),
+    "functions": Refused("functions are called by `tools`", ([],)),
     "logit_bias": Refused("tokens are drawn as the model weighs them", ({},)),
     "modalities": Refused("answers are text", (["text"],)),
     "moderation": Refused("there is no moderation model here"),
-    "parallel_tool_calls": Refused("this server calls no tools", (True, False)),
     "prediction": Refused("there are no predicted outputs here"),
     "reasoning_effort": Refused("`redraft.reasoning` says whether an answer brings its reasoning"),
-    "tool_choice": Refused("this server calls no tools", ("none",)),
-    "tools": Refused("this server calls no tools", ([],)),
     "verbosity": Refused("ask for a short or long answer in a message", ("medium",)),
     "web_search_options": Refused("this server does not search the web"),
 }

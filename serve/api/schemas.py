@@ -1,7 +1,8 @@
 """What the endpoints that write text take: OpenAI's parameters, each honoured or refused."""
 
+import json
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,7 @@ from serve.api.parameters import (
     Strict,
     either,
 )
+from serve.api.tools import FunctionTool, ResponseFormat, ToolChoice
 from serve.engines.base import Message, Sampling
 from serve.settings import Settings
 from serve.turn.draft import Reasoning
@@ -24,18 +26,40 @@ class TextPart(Strict):
     text: str
 
 
+class CalledFunction(Strict):
+    name: str
+    arguments: str
+
+
+class CalledTool(Strict):
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+    index: int | None = None  # as a stream's pieces have it
+
+    def as_message(self) -> dict[str, Any]:
+        """As chat templates take it: the arguments as an object."""
+        try:
+            arguments = json.loads(self.function.arguments or "{}")
+        except ValueError:
+            arguments = self.function.arguments  # as the model wrote it
+        function = {"name": self.function.name, "arguments": arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
+
 class ChatMessage(Strict):
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[
         str | list[TextPart] | None, either("a string or a list of text parts, no images or audio")
     ] = None
     name: str | None = None
     refusal: str | None = None
+    tool_calls: list[CalledTool] | None = None
+    tool_call_id: str | None = None
     # Answers come back in the next request as they were dumped, with these as null.
     annotations: None = None
     audio: None = None
     function_call: None = None
-    tool_calls: None = None
     reasoning_content: str | None = None  # ours: not sent to the model again
 
     @property
@@ -44,18 +68,41 @@ class ChatMessage(Strict):
             return self.content
         return "".join(part.text for part in self.content or [])
 
+    def as_message(self) -> Message:
+        """As the engine takes it."""
+        message: Message = {"role": self.role, "content": self.text}
+        if self.tool_calls:
+            message["tool_calls"] = [call.as_message() for call in self.tool_calls]
+        if self.role == "tool":
+            message |= {"tool_call_id": self.tool_call_id}
+        return message
+
 
 def plain_messages(given: Sequence[ChatMessage]) -> list[Message]:
-    """The messages as the engine takes them. Raises ApiError 400 when the last is not a user's."""
-    messages = [{"role": m.role, "content": m.text} for m in given]
-    if messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
-        raise ApiError(
-            400,
-            "The last message must be the user's and not empty: it is the one answered.",
-            param="messages",
-            code="invalid_value",
+    """The messages as the engine takes them.
+
+    Raises ApiError 400 when the last is neither a user's nor a tool's, and for the result of a call
+    that was not made.
+    """
+    called: set[str] = set()
+    for at, message in enumerate(given):
+        if message.tool_calls and message.role != "assistant":
+            raise _refused(f"messages.{at}", f"A message of role {message.role} calls no tools.")
+        if message.role == "tool" and message.tool_call_id not in called:
+            raise _refused(
+                f"messages.{at}",
+                f"tool_call_id is {message.tool_call_id!r}; no assistant message before it made "
+                "such a call.",
+            )
+        called |= {call.id for call in message.tool_calls or []}
+    last = given[-1]
+    if last.role != "tool" and (last.role != "user" or not last.text.strip()):
+        raise _refused(
+            "messages",
+            "The last message must be the user's and not empty, or a tool's result: it is the one "
+            "answered.",
         )
-    return messages
+    return [message.as_message() for message in given]
 
 
 class StreamOptions(BaseModel):
@@ -63,10 +110,6 @@ class StreamOptions(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
     include_usage: bool = False
-
-
-class ResponseFormat(Strict):
-    type: Literal["text"]
 
 
 class RedraftOptions(Strict):
@@ -137,6 +180,9 @@ class ChatRequest(SamplingRequest, Labels):
     logprobs: bool | None = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: ToolChoice = None
+    parallel_tool_calls: bool | None = None
     redraft: RedraftOptions | None = None
 
     def sampling(self, settings: Settings) -> Sampling:

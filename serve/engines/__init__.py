@@ -9,8 +9,8 @@ from serve.engines.base import Engine, EngineError, Options
 DEFAULT = Options()
 FASTEST_FIRST = ("transformers",)
 SHARED = {
-    "__init__", "adapter_folder", "base", "batching", "builtin", "delimiter", "sampler", "text",
-    "tokenizer", "turns",
+    "__init__", "adapter_folder", "base", "batching", "builtin", "delimiter", "grammar",
+    "instances", "sampler", "text", "tokenizer", "turns",
 }  # fmt: skip
 
 

@@ -21,6 +21,14 @@ class Unsupported(EngineError):
     """This engine, or its model, never can do what a request asks; another one may."""
 
 
+def unenforceable(why: object) -> Unsupported:
+    """What to say of a JSON schema that no answer can be held to."""
+    said = " ".join(str(why).split())[:300].rstrip(".")
+    return Unsupported(
+        f"The JSON schema cannot be enforced: {said}. Simplify it, or leave the schema out."
+    )
+
+
 class AdapterError(EngineError):
     """An adapter cannot be loaded or does not exist here."""
 
@@ -77,7 +85,8 @@ class Chunk:
 
     `token_ids` and `logprobs` have equal length and belong to this step; `text` may lag behind
     (a character of several tokens, a stop string that may be coming) and catches up later.
-    `logprobs` are the sampler's: log-softmax(logits / temperature) of the token, before top-p.
+    `logprobs` are the sampler's: log-softmax(logits / temperature) of the token, before
+    top-p and a schema narrow the choice.
     `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`
     beside it when a stop string ended the draft.
     """
@@ -114,10 +123,7 @@ class Engine(Protocol):
     def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
     ) -> Iterator[Chunk]:
-        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token.
-
-        Raises Unsupported for a `schema` that it cannot hold an answer to.
-        """
+        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token."""
 
     def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
@@ -149,3 +155,11 @@ class Ranking(Protocol):
         adapter: str | None = None,
     ) -> list[Scored]:
         """`score` with the `top` likeliest tokens beside each token, the likeliest first."""
+
+
+@runtime_checkable
+class Constraining(Protocol):
+    """An engine that can hold an answer to a JSON schema."""
+
+    def check_schema(self, schema: str) -> None:
+        """Raises Unsupported for a JSON schema, given as JSON text, that it cannot enforce."""

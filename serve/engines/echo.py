@@ -3,7 +3,8 @@
 It answers with the last user message. A message may script it: `/say TEXT` answers TEXT,
 `/count N` answers N words, `/slow SECONDS TEXT` pauses before each word, `/fail TEXT` says TEXT and
 then breaks. A prompt that goes on behind the chat is continued. Draft i > 0 ends with
-" (draft i)". An adapter answers `[name] ` first.
+" (draft i)". An adapter answers `[name] ` first. An answer that is held to a JSON schema is a small
+value that fits it, and where tools are offered a user's plain message calls the first one.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from serve.engines.adapter_folder import verify_adapter
 from serve.engines.base import (
@@ -26,6 +28,7 @@ from serve.engines.base import (
     Scored,
     Tool,
 )
+from serve.engines.instances import instance
 from serve.engines.text import TextStream
 
 OFFSET = 256  # token ids: a UTF-8 byte each, after two marks
@@ -48,7 +51,8 @@ class EchoEngine:
         self._adapters: dict[str, Path] = {}
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
-        return [START, *self.encode(json.dumps(list(messages), ensure_ascii=False))]
+        offered = [{"role": "tools", "tools": list(tools)}] if tools else []
+        return [START, *self.encode(json.dumps([*offered, *messages], ensure_ascii=False))]
 
     def encode(self, text: str) -> list[int]:
         return [byte + OFFSET for byte in text.encode()]
@@ -65,7 +69,7 @@ class EchoEngine:
                 f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
                 f"{self.context_window}. Shorten the conversation."
             )
-        script = _Script(self.decode(prompt_ids), adapter)
+        script = _Script(self.decode(prompt_ids), adapter, sampling.schema)
         drafts = [self._draft(i, script, sampling) for i in range(sampling.n)]
         while drafts:
             for draft in list(drafts):
@@ -115,6 +119,9 @@ class EchoEngine:
             for token, logprob in zip(completion_ids, scores, strict=True)
         ]
 
+    def check_schema(self, schema: str) -> None:
+        instance(schema, "")
+
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._adapters:
             raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
@@ -140,36 +147,57 @@ class EchoEngine:
 
 
 class _Script:
-    """What the last user message tells the engine to do."""
+    """What the last message tells the engine to do."""
 
-    def __init__(self, prompt: str, adapter: str | None) -> None:
-        said, self._written = _last_user_message(prompt)
-        self.pause, self.fails = 0.0, False
+    def __init__(self, prompt: str, adapter: str | None, schema: str | None) -> None:
+        messages, self._written = _read_prompt(prompt)
+        said = _last_said(messages)
+        self.pause, self.fails, self._exact = 0.0, False, False
         self.answer = f"You said: {said}"
-        if match := re.fullmatch(r"/(say|fail)\s(.*)", said, re.S):
+        if schema is not None:
+            self.answer, self._exact = instance(schema, said), True
+        elif match := re.fullmatch(r"/(say|fail)\s(.*)", said, re.S):
             self.fails, self.answer = match[1] == "fail", match[2]
         elif match := re.fullmatch(r"/slow\s+([\d.]+)\s(.*)", said, re.S):
             self.pause, self.answer = float(match[1]), match[2]
         elif match := re.fullmatch(r"/count\s+(\d+)\s*", said):
             self.answer = " ".join(str(i + 1) for i in range(int(match[1])))
-        if adapter:
+        elif call := _call(messages, said):
+            self.answer, self._exact = call, True
+        if adapter and not self._exact:
             self.answer = f"[{adapter}] {self.answer}"
 
     def words(self, draft: int) -> list[str]:
-        text = f"{self.answer} (draft {draft})" if draft else self.answer
-        return re.findall(r"\S+\s*|\s+", text.removeprefix(self._written))
+        ending = f" (draft {draft})" if draft and not self._exact else ""
+        return re.findall(r"\S+\s*|\s+", (self.answer + ending).removeprefix(self._written))
 
 
-def _last_user_message(prompt: str) -> tuple[str, str]:
-    """(what the user said last, what was answered to it already)."""
+def _read_prompt(prompt: str) -> tuple[list[Any], str]:
+    """(the messages, what was written behind them already); plain text is a user's message."""
+    plain = [{"role": "user", "content": prompt}]
     try:
         messages, end = json.JSONDecoder().raw_decode(prompt)
     except ValueError:
-        return prompt, ""
+        return plain, ""
     if not isinstance(messages, list):  # plain text that begins like JSON
-        return prompt, ""
-    users = [m["content"] for m in messages if isinstance(m, dict) and m.get("role") == "user"]
-    return str(users[-1]) if users else "", prompt[end:]
+        return plain, ""
+    return [m for m in messages if isinstance(m, dict)], prompt[end:]
+
+
+def _last_said(messages: Sequence[Any]) -> str:
+    """What the user, or a tool, said last."""
+    said = [m.get("content") for m in messages if m.get("role") in ("user", "tool")]
+    return str(said[-1]) if said else ""
+
+
+def _call(messages: Sequence[Any], said: str) -> str | None:
+    """A call of the first tool on offer, as Hermes and Qwen write it; None behind its result."""
+    offered = [tool for m in messages if m.get("role") == "tools" for tool in m["tools"]]
+    if not offered or messages[-1].get("role") != "user":
+        return None
+    function = offered[0]["function"]
+    arguments = instance(json.dumps(function.get("parameters") or {"type": "object"}), said)
+    return f'<tool_call>\n{{"name": "{function["name"]}", "arguments": {arguments}}}\n</tool_call>'
 
 
 def _chunk(index: int, text: str, ids: list[int], chance: random.Random, top: int) -> Chunk:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from serve.engines.base import Alternative, Chunk, Sampling
+from serve.engines.grammar import Grammars, Matcher
 from serve.engines.text import TextStream
 
 
@@ -13,7 +14,19 @@ from serve.engines.text import TextStream
 class _Draft:
     index: int
     stream: TextStream
+    matcher: Matcher | None = None
     drawn: list[int] = field(default_factory=list)
+
+    def narrowed(self, logprobs: torch.Tensor) -> torch.Tensor:
+        """The log-probabilities of the tokens that the schema allows, of all without one."""
+        if self.matcher is None:
+            return logprobs
+        return logprobs.masked_fill(~self.matcher.allowed(), -torch.inf)
+
+    def take(self, token: int) -> None:
+        self.drawn.append(token)
+        if self.matcher is not None:
+            self.matcher.take(token)
 
 
 class Sampler:
@@ -25,6 +38,7 @@ class Sampler:
         ends: frozenset[int],
         decode: Callable[[Sequence[int]], str],
         room: int,
+        grammars: Grammars | None = None,
     ) -> None:
         self._sampling = sampling
         self._ends = ends
@@ -34,7 +48,10 @@ class Sampler:
             self._random.seed()
         else:
             self._random.manual_seed(sampling.seed)
-        self._drafts = [_Draft(i, TextStream(decode, sampling.stop)) for i in range(sampling.n)]
+        self._drafts = [
+            _Draft(i, TextStream(decode, sampling.stop), _matcher(grammars, sampling.schema))
+            for i in range(sampling.n)
+        ]
 
     def draw(self, logits: torch.Tensor) -> tuple[list[Chunk], list[int], list[int]]:
         """One token for each unfinished draft from `logits` [drafts, vocabulary].
@@ -44,8 +61,8 @@ class Sampler:
         logprobs = self._distribution(logits).cpu()
         chunks, alive, tokens = [], [], []
         for row, draft in enumerate(self._drafts):
-            token = self._pick(logprobs[row])
-            draft.drawn.append(token)
+            token = self._pick(draft.narrowed(logprobs[row]))
+            draft.take(token)
             chunk = self._chunk(draft, token, logprobs[row])
             chunks.append(chunk)
             if chunk.finish_reason is None:
@@ -105,3 +122,7 @@ class Sampler:
         best = logprobs.topk(self._sampling.top_logprobs)
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return (tuple(Alternative(token, value) for token, value in pairs),)
+
+
+def _matcher(grammars: Grammars | None, schema: str | None) -> Matcher | None:
+    return grammars.matcher(schema) if grammars and schema else None

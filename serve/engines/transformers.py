@@ -35,6 +35,7 @@ from serve.engines.base import (
 )
 from serve.engines.batching import Decoder, Job
 from serve.engines.builtin import NAME as BUILTIN, builtin_folder
+from serve.engines.grammar import Grammars
 from serve.engines.sampler import Sampler
 from serve.engines.tokenizer import ChatTokenizer, first_line, unreadable
 from serve.engines.turns import FairLock
@@ -70,6 +71,7 @@ class TransformersEngine:
         self._ends = self._tokenizer.ends(base.config, getattr(base, "generation_config", None))
         self.context_window = int(getattr(base.config, "max_position_embeddings", 4096))
         self.vocabulary_size = int(base.get_input_embeddings().num_embeddings)
+        self._grammars = Grammars(self._tokenizer.hf, self.vocabulary_size, self._ends)
         self._turn = FairLock()
         self._decoder = Decoder(self._turn)
         # Also when nobody closes the engine: a thread inside torch must not outlive the program.
@@ -85,7 +87,8 @@ class TransformersEngine:
                 f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
                 f"{self.context_window}. Shorten the conversation."
             )
-        sampler = Sampler(sampling, self._ends, self.decode, min(sampling.max_tokens, room))
+        most = min(sampling.max_tokens, room)
+        sampler = Sampler(sampling, self._ends, self.decode, most, self._grammars)
         job = Job(weights, list(prompt_ids), sampler, sampling.n)
         self._decoder.submit(job)
         yield from job.chunks()
@@ -116,6 +119,9 @@ class TransformersEngine:
             for rows, tokens in zip(logits, given, strict=True)
             for scored in _scored(rows.float().log_softmax(-1), tokens, top)
         ]
+
+    def check_schema(self, schema: str) -> None:
+        self._grammars.matcher(schema)
 
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._weights:

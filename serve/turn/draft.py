@@ -7,15 +7,16 @@ from typing import Any, Literal
 from feedback.tables import User
 from prompts import Prompt
 from prompts.answer_first import DELIMITER
-from serve.engines.base import BASE, Chunk, Message, Sampling
+from serve.engines.base import BASE, Chunk, Message, Sampling, Tool
 from serve.engines.text import StopText
+from serve.turn.tools import CallReader, ToolCall, Tools
 
 Reasoning = Literal["off", "on_demand", "always", "never"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a client asks: its whole history, the newest user message last."""
+    """What a client asks: its whole history, last the user's newest message or a tool's result."""
 
     user: User
     messages: Sequence[Message]
@@ -24,6 +25,12 @@ class Question:
     adapter: str | None = None  # None: the one in service
     reasoning: Reasoning = "off"
     truncate: bool = True
+    tools: Tools | None = None
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the model is told of."""
+        return self.tools.offered if self.tools else ()
 
     @property
     def query(self) -> str:
@@ -46,10 +53,15 @@ class Piece:
 
 @dataclass
 class Draft:
-    """One completion under way. `split` cuts the text at the delimiter while it streams."""
+    """One completion under way.
+
+    `split` cuts the text at the delimiter while it streams, `reader` takes the calls out of it.
+    """
 
     completion_id: str
     split: StopText | None = None
+    reader: CallReader | None = None
+    tool_calls: list[ToolCall] = field(default_factory=list)
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -60,6 +72,11 @@ class Draft:
     @property
     def reasoning(self) -> str:
         return self.split.after if self.split else ""
+
+    @property
+    def written(self) -> str:
+        """The text with the calls in it, as the model wrote it."""
+        return self.reader.raw if self.reader and self.tool_calls else self.text
 
     def add(self, chunk: Chunk) -> Piece:
         """Take a chunk in; returns what is new to show."""
@@ -73,8 +90,19 @@ class Draft:
             text = self.split.push(chunk.text)
             if chunk.finish_reason:
                 text += self.split.finish()
+        if self.reader:
+            text = self._read(self.reader, text, chunk.finish_reason is not None)
         self.text += text
         return Piece(chunk.draft, text, self.reasoning[reasoned:], chunk)
+
+    def _read(self, reader: CallReader, text: str, ended: bool) -> str:
+        shown = reader.push(text)
+        if ended:
+            rest, self.tool_calls = reader.finish()
+            shown += rest
+            if self.tool_calls:
+                self.finish_reason = "tool_calls"
+        return shown
 
 
 @dataclass

@@ -43,6 +43,7 @@ class History:
             self._settings.history_turns,
             question.truncate,
             topic,
+            question.offered,
         )
         if not window.left_out or topic or self._settings.history_summary == "off":
             return window, {"window": _described(window)}

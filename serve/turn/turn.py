@@ -20,6 +20,7 @@ from serve.turn.history import History
 from serve.turn.rewriting.rewriter import Rewrite, Rewriter, usable
 from serve.turn.rewriting.topic import may_be_new
 from serve.turn.serving import Serving
+from serve.turn.tools import CallReader
 from serve.turn.window import SYSTEM
 
 log = logging.getLogger("redraft")
@@ -71,6 +72,8 @@ class Chat:
             },
             **seen,
         }
+        if question.tools:
+            preparation["tools"] = [dict(tool) for tool in question.offered]
         self._record_question(turn, window.messages, preparation)
         return turn
 
@@ -101,6 +104,8 @@ class Chat:
     def _rewritten(self, question: Question) -> Rewrite:
         """The question as it stands alone; as it is where rewriting is off."""
         mode, query = self._settings.rewrite, question.query
+        if question.messages[-1]["role"] != "user":
+            return Rewrite(query, query, False, "a tool's result, no question")
         if mode == "off" or (mode == "auto" and self.rewriter.adapter_name is None):
             return Rewrite(query, query, False, "rewriting is off")
         with self._database.reading() as session:
@@ -168,7 +173,7 @@ class Chat:
             "completion_id": draft.completion_id,
             "turn_id": turn.id,
             "draft": index,
-            "text": draft.text,
+            "text": draft.written,
             "token_ids": draft.token_ids,
             "logprobs": draft.logprobs,
             "adapter": turn.adapter,
@@ -193,4 +198,5 @@ def _unsent(given: Sequence[Message], sent: Sequence[Message]) -> list[Message] 
 
 def _draft(question: Question) -> Draft:
     split = StopText([DELIMITER]) if question.reasoning == "always" else None
-    return Draft(new_id("cmpl"), split)
+    reader = CallReader(question.tools) if question.tools else None
+    return Draft(new_id("cmpl"), split, reader)

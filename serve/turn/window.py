@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from serve.engines.base import Engine, Message
+from serve.engines.base import Engine, Message, Tool
 
 SYSTEM = ("system", "developer")
 BUDGET, LIMIT = "the token budget", "REDRAFT_HISTORY_TURNS"  # why turns were left out
@@ -27,6 +27,7 @@ class Window:
     left_out: list[list[Message]]
     budget: int
     why: str | None = None
+    tools: Sequence[Tool] = ()
 
     @property
     def dropped(self) -> int:
@@ -40,6 +41,7 @@ def fit_window(
     history_turns: int = 0,
     truncate: bool = True,
     no_history: str | None = None,
+    tools: Sequence[Tool] = (),
 ) -> Window:
     """Messages that leave room for the answer.
 
@@ -54,10 +56,11 @@ def fit_window(
     first = last if no_history else max(0, last - history_turns) if history_turns else 0
     for dropped in range(first, len(turns)):
         kept = system + _joined(turns[dropped:])
-        prompt_ids = engine.encode_chat(kept)
+        prompt_ids = engine.encode_chat(kept, tools)
         if len(prompt_ids) <= budget:
             why = BUDGET if dropped > first else (no_history or LIMIT) if dropped else None
-            return Window(kept, prompt_ids, len(turns) - dropped, turns[:dropped], budget, why)
+            stay = len(turns) - dropped
+            return Window(kept, prompt_ids, stay, turns[:dropped], budget, why, tools)
         if not truncate:
             raise _too_long(engine, "The conversation", len(prompt_ids), budget, "Start a new one")
     raise _too_long(engine, "The message", len(prompt_ids), budget, "Shorten it or split it")
@@ -71,11 +74,16 @@ def leave_room(engine: Engine, window: Window, tokens: int, truncate: bool = Tru
     system, turns = _parts(window.messages)
     for more in range(len(turns) if truncate else 1):
         kept = system + _joined(turns[more:])
-        prompt_ids = engine.encode_chat(kept) if more else window.prompt_ids
+        prompt_ids = engine.encode_chat(kept, window.tools) if more else window.prompt_ids
         if len(prompt_ids) + tokens <= window.budget:
-            left_out = [*window.left_out, *turns[:more]]
-            why = BUDGET if more else window.why
-            return Window(kept, prompt_ids, len(turns) - more, left_out, window.budget, why)
+            return replace(
+                window,
+                messages=kept,
+                prompt_ids=prompt_ids,
+                turns=len(turns) - more,
+                left_out=[*window.left_out, *turns[:more]],
+                why=BUDGET if more else window.why,
+            )
     return None
 
 
@@ -85,7 +93,7 @@ def with_note(engine: Engine, window: Window, note: str) -> Window | None:
     Without a system message the note is one: many chat templates take one alone, and first.
     """
     messages = noted(window.messages, note)
-    prompt_ids = engine.encode_chat(messages)
+    prompt_ids = engine.encode_chat(messages, window.tools)
     if len(prompt_ids) > window.budget:
         return None
     return replace(window, messages=messages, prompt_ids=prompt_ids)
