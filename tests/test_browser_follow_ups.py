@@ -106,6 +106,13 @@ def reason(server: Redraft, page: Page) -> None:
     page.get_by_role("button", name="Show reasoning").nth(1).click()
     expect(page.locator(".thought .md")).to_contain_text("price in the shop")
     soon(lambda: bool(conversation(server, page)["turns"][1]["completions"][0]["reasoning"]))
+    page.get_by_label("Good reasoning").click()
+
+    def judged() -> bool:
+        answer = conversation(server, page)["turns"][1]["completions"][0]
+        return answer["rating"] is None and bool(answer["reasoning_rating"])
+
+    soon(judged)
 
 
 def reword(server: Redraft, page: Page) -> None:

@@ -330,6 +330,22 @@ def test_a_thumb_is_written_once_and_taken_back() -> None:
     assert record.asked[2][:2] == ("DELETE", "/v1/feedback/fb_9")
 
 
+def test_a_thumb_on_the_reasoning_is_one_of_its_own() -> None:
+    record = Record()
+    record.completion = {"reasoning": "so", "reasoning_rating": {"id": "fb_3", "value": -1}}
+    given = {"conversation": "conv_1", "completion": "cmpl_1", "part": "reasoning"}
+    handlers = Verdicts(client(record), ())
+
+    async def gestures() -> None:
+        await handlers.rate(Session(), event(**given, gesture="g1", value=1))
+        await handlers.rate(Session(), event(**given, gesture="g2", value=0))
+
+    asyncio.run(gestures())
+    rating = {"kind": "rating", "completion_id": "cmpl_1", "value": 1, "part": "reasoning"}
+    assert ("POST", "/v1/feedback", rating) in record.asked
+    assert any(asked[:2] == ("DELETE", "/v1/feedback/fb_3") for asked in record.asked)
+
+
 @pytest.mark.parametrize("value", [7, "1", None, True, 0.5])
 def test_a_strange_thumb_writes_no_rating(value: Any) -> None:
     record = Record()

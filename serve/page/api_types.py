@@ -24,6 +24,8 @@ class Completion:
     rating: int = 0
     correction_id: str = ""
     correction: str = ""
+    reasoning_rating_id: str = ""
+    reasoning_rating: int = 0
 
     @property
     def shown_text(self) -> str:
@@ -146,7 +148,7 @@ def _turn(data: dict[str, Any]) -> Turn:
 
 def _completion(data: dict[str, Any]) -> Completion:
     rating, correction = data.get("rating") or {}, data.get("correction") or {}
-    reasoning = data.get("reasoning")
+    reasoning, thought = data.get("reasoning"), data.get("reasoning_rating") or {}
     return Completion(
         id=str(data["id"]),
         text=str(data.get("text") or ""),
@@ -159,4 +161,6 @@ def _completion(data: dict[str, Any]) -> Completion:
         rating=int(rating.get("value") or 0),
         correction_id=str(correction.get("id") or ""),
         correction=str(correction.get("text") or ""),
+        reasoning_rating_id=str(thought.get("id") or ""),
+        reasoning_rating=int(thought.get("value") or 0),
     )

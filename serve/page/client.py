@@ -77,11 +77,10 @@ class Client:
         """Delete a conversation."""
         await self._call("DELETE", _path("conversations", conversation_id))
 
-    async def rate(self, completion_id: str, value: int, key: str) -> str:
-        """Thumb up (1) or down (-1); returns the feedback's id."""
-        return await self._feedback(
-            {"kind": "rating", "completion_id": completion_id, "value": value}, key
-        )
+    async def rate(self, completion_id: str, value: int, key: str, part: str = "") -> str:
+        """Thumb up (1) or down (-1), of a `part` alone where one is named; the feedback's id."""
+        rating = {"kind": "rating", "completion_id": completion_id, "value": value}
+        return await self._feedback(rating | ({"part": part} if part else {}), key)
 
     async def compare(self, turn_id: str, shown: list[str], chosen: str, key: str) -> str:
         """Which of the drafts, in the order shown, is better; returns the feedback's id."""

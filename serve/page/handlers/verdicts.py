@@ -20,7 +20,7 @@ class Verdicts(Handlers):
     """Handlers that write feedback. Writes of one tab follow each other, in the order clicked."""
 
     async def rate(self, session: Session, event: gr.EventData) -> View:
-        """A thumb: `value` 1 or -1 gives it, 0 takes it back."""
+        """A thumb: `value` 1 or -1 gives it, 0 takes it back; `part` "reasoning" is for that."""
         return await self._write(session, gesture(event), self._rate, "completion")
 
     async def correct(self, session: Session, event: gr.EventData) -> View:
@@ -74,10 +74,12 @@ class Verdicts(Handlers):
         completion, value = completion_of(session, given), given.number("value", default=2)
         if value not in (1, 0, -1):
             raise ApiError("A thumb is up (1), down (-1) or taken back (0).")
+        part = "reasoning" if given.text("part") == "reasoning" else ""
+        standing = completion.reasoning_rating_id if part else completion.rating_id
         if value:
-            await self.client.rate(completion.id, value, given.text("gesture"))
-        elif completion.rating_id:
-            await self.client.withdraw(completion.rating_id)
+            await self.client.rate(completion.id, value, given.text("gesture"), part)
+        elif standing:
+            await self.client.withdraw(standing)
 
     async def _correct(self, session: Session, given: Gesture) -> None:
         text = given.text("text").strip()

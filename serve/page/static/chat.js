@@ -133,7 +133,8 @@ function rate(button) {
   button.setAttribute("aria-pressed", String(on)); // at once; the server's word follows
   row.classList.add("touched");
   const value = on ? Number(button.dataset.value) : 0;
-  tell("rate", { completion: idOf(button), value, gesture: newGesture() });
+  const part = button.dataset.part || "";
+  tell("rate", { completion: idOf(button), part, value, gesture: newGesture() });
 }
 
 onAction(element, {
