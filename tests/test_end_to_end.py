@@ -86,6 +86,9 @@ TAUGHT, UNSEEN = PROMPTS[:60], PROMPTS[60:]
 DRAFT, ANSWER = 120, 256  # tokens at most: a third of the drafts end before, which is the lesson
 
 
+PAUSE = 0.3  # seconds between two requests of a client, as a reader's; the run has to get on too
+
+
 class Talker:
     """A client that streams one request after another and keeps what it saw."""
 
@@ -109,7 +112,7 @@ class Talker:
             "max_tokens": 8,
         }
         with httpx.Client(base_url=self.url, timeout=120, trust_env=False) as http:
-            while not self._stop.is_set():
+            while not self._stop.wait(PAUSE):
                 try:
                     self._one(http, body)
                 except Exception as error:
