@@ -52,6 +52,11 @@ class DataError(click.ClickException):
     type=click.Path(path_type=Path, file_okay=False),
     help="The adapter's new folder; in REDRAFT_HOME, where the server finds it, when not given.",
 )
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Adapter folder to go on from, such as the one that serves; a new one when not given.",
+)
 @click.option("--epochs", default=2.0, show_default=True, help="Times that the rows are seen.")
 @click.option("--learning-rate", default=1e-3, show_default=True)
 @click.option("--rank", default=16, show_default=True, help="Of the LoRA; vLLM's limit is 16.")
@@ -60,7 +65,12 @@ class DataError(click.ClickException):
 @click.option("--scored", default=40, show_default=True, help="Held-out rows scored per source.")
 @click.option("--seed", default=7, show_default=True)
 def command(
-    data: tuple[Path, ...], model: str | None, out: Path | None, scored: int, **given: Any
+    data: tuple[Path, ...],
+    model: str | None,
+    out: Path | None,
+    start: Path | None,
+    scored: int,
+    **given: Any,
 ) -> None:
     """Train the rewriter adapter of a base model.
 
@@ -70,7 +80,7 @@ def command(
     goes on where it was.
     """
     settings = load_settings(**({"model": model} if model else {}))
-    folder = train_rewriter(settings, data, out, given, scored)
+    folder = train_rewriter(settings, data, out, given, scored, start)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     for source, numbers in manifest["scores"].items():
         click.echo(f"{source}: {', '.join(f'{k} {v}' for k, v in numbers.items())}")
@@ -83,6 +93,7 @@ def train_rewriter(
     out: Path | None,
     given: Mapping[str, Any],
     scored: int = 40,
+    start: Path | None = None,
 ) -> Path:
     """Train, score and publish; the adapter's folder. `given` holds the command's numbers."""
     if out is not None and out.exists():
@@ -94,9 +105,10 @@ def train_rewriter(
     if not train:
         raise DataError("No row with a history is left to train on. Give more data.")
     prompt = load_prompt(PROMPT)
-    work = settings.home / "rewriters" / f".{_key(settings, prompt, train, given)}"
+    began = _start_facts(start)
+    work = settings.home / "rewriters" / f".{_key(settings, prompt, train, dict(given) | began)}"
     work.mkdir(parents=True, exist_ok=True)
-    results = _train(settings, prompt, train, given, work)
+    results = _train(settings, prompt, train, given, work, start)
     trained = work / f"part-{len(results) - 1}"
     facts = {
         "base_model": settings.model,
@@ -107,11 +119,24 @@ def train_rewriter(
         "rows": {"train": len(train), "heldout": len(held)},
         "settings": dict(given),
         "parts": results,
+        **began,
     }
     facts["scores"] = _score(settings, prompt, trained, sample(held, scored))
     folder = publish(trained, out, settings.home / "rewriters", facts)
     shutil.rmtree(work)
     return folder
+
+
+def _start_facts(start: Path | None) -> dict[str, Any]:
+    """What the manifest says of the adapter gone on from: its name and its weights."""
+    if start is None:
+        return {}
+    if not (start / WEIGHTS).is_file():
+        raise click.ClickException(f"{start} has no {WEIGHTS}; --start takes an adapter's folder.")
+    manifest = start / "manifest.json"
+    said = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    name = said.get("adapter", start.name)
+    return {"start": {"adapter": name, "sha256": sha256(start / WEIGHTS), "rows": said.get("rows")}}
 
 
 def read_data(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -153,6 +178,7 @@ def _train(
     rows: Sequence[Mapping[str, Any]],
     given: Mapping[str, Any],
     work: Path,
+    start: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Every part that is not there yet; what the trainer said of each."""
     # They import torch, which `redraft --help` must not.
@@ -171,7 +197,7 @@ def _train(
                 model=Path(model_source(settings.model, settings.home)),
                 out=out,
                 rows=[example(prompt, row) for row in part],
-                start=work / f"part-{number - 1}" if number else None,
+                start=work / f"part-{number - 1}" if number else start,
                 seed=given["seed"],
                 settings={
                     **FIXED,

@@ -189,6 +189,20 @@ def test_a_stopped_training_goes_on(
     assert len(made) == 1 and made[0].name.startswith("rewriter-")
 
 
+def test_a_training_goes_on_from_an_adapter_and_says_so(
+    run: Callable[..., Result], data: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("--data", str(data), "--out", str(first), "--heldout", "0").exit_code == 0
+    done = run("--data", str(data), "--out", str(second), "--start", str(first), "--heldout", "0")
+    assert done.exit_code == 0, done.output
+    before, after = (json.loads((f / "manifest.json").read_text()) for f in (first, second))
+    assert after["start"]["adapter"] == before["adapter"] != after["adapter"]
+    assert after["start"]["sha256"] == before["files"]["adapter_model.safetensors"]
+    refused = run("--data", str(data), "--start", str(tmp_path))
+    assert refused.exit_code == 1 and "adapter's folder" in refused.output
+
+
 @pytest.mark.parametrize(
     "line",
     [
