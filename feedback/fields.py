@@ -68,6 +68,17 @@ def mended(value: str) -> str:
     )
 
 
+def mended_json(value: Any) -> Any:
+    """The JSON value with its strings mended."""
+    if isinstance(value, str):
+        return mended(value)
+    if isinstance(value, Mapping):
+        return {key: mended_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mended_json(item) for item in value]
+    return value
+
+
 def show(value: object, limit: int = 60) -> str:
     """The value as a short literal, for a message."""
     literal = ascii(value)

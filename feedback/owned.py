@@ -7,7 +7,15 @@ from sqlalchemy.orm import Session
 
 from feedback.errors import NotFound
 from feedback.ids import plausible
-from feedback.tables import WITHDRAWAL, Completion, Conversation, Feedback, Turn, User
+from feedback.tables import (
+    WITHDRAWAL,
+    Completion,
+    Conversation,
+    Feedback,
+    Response,
+    Turn,
+    User,
+)
 
 Found = TypeVar("Found")
 
@@ -50,6 +58,19 @@ def own_completion(session: Session, user: User, id: object) -> tuple[Completion
     ).first()
     found = _found(row, "completion", id)
     return found[0], found[1]
+
+
+def own_response(session: Session, user: User, id: object) -> Response:
+    """A response in one of the user's conversations; raises NotFound."""
+    query = select(Response).join(Conversation, Conversation.id == Response.conversation_id)
+    found = session.scalar(
+        query.where(
+            Response.id == plausible(id),
+            Conversation.user_id == user.id,
+            Conversation.deleted_at.is_(None),
+        )
+    )
+    return _found(found, "response", id)
 
 
 def own_feedback(session: Session, user: User, id: object) -> Feedback:

@@ -176,6 +176,25 @@ class Reasoning(Table):
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 
+class Response(Table):
+    """One answer of the Responses API, as it is shown: the state behind `previous_response_id`.
+
+    `previous_id` is no foreign key: a response may be deleted while others go on from it.
+    """
+
+    __tablename__ = "responses"
+    __table_args__ = MYSQL
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
+    turn_id: Mapped[str] = mapped_column(ForeignKey("turns.id"), index=True)
+    previous_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    status: Mapped[str] = mapped_column(String(16))  # OpenAI's, as in `resource`
+    input: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # this response's own items
+    resource: Mapped[dict[str, Any]] = mapped_column(JSON)  # OpenAI's response object
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
 class Feedback(Table):
     """One event. The newest of a user on a target is in force unless withdrawn (in_force)."""
 

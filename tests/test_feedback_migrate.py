@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from feedback_databases import BACKENDS, a_story, a_user, fresh_url, rating
 
-from feedback import adapters, record, runs, users
+from feedback import adapters, record, responses, runs, users
 from feedback.database import Database, open_database
 from feedback.errors import DatabaseBehind, DatabaseTooNew
 from feedback.migrate import check, downgrade, migrate, newest
@@ -55,7 +55,7 @@ def test_down_and_up_again_with_rows(database: Database) -> None:
 def _fill(database: Database) -> None:
     """A row in every table."""
     user = a_user(database)
-    _, _, drafts = a_story(database, user)
+    conversation, turn, drafts = a_story(database, user)
     with database.session() as session:
         users.new_key(session, user.name)
         given = record.record_feedback(session, user, rating(drafts[0]), "key")
@@ -67,6 +67,13 @@ def _fill(database: Database) -> None:
             token_ids=[1],
             logprobs=[-0.5],
             finish_reason="stop",
+        )
+        responses.record_response(
+            session,
+            conversation_id=conversation.id,
+            turn_id=turn.id,
+            input=[],
+            resource={"id": "resp_1", "status": "completed", "previous_response_id": None},
         )
         run = runs.claim_run(session, {})
         for name, parent in (("a-0001-x", None), ("a-0002-x", "a-0001-x")):

@@ -13,7 +13,7 @@ from serve.api import create_app
 from serve.api.context import open_context
 from serve.api.openapi import routes
 from serve.api.operation import operation_of
-from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, Labels
+from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, RESPONSE_REFUSED, Labels
 from serve.settings import load_settings
 
 
@@ -80,7 +80,9 @@ def test_a_body_is_refused_as_the_document_says(app: Flask, document: dict[str, 
         schema = document["components"]["schemas"][body.__name__]
         assert schema["additionalProperties"] is False
         for name in schema["required"]:
-            answer = api.post(path, json={})
+            answer = api.post(
+                path, json={other: "x" for other in schema["required"] if other != name}
+            )
             assert answer.status_code == 400 and name in answer.text
         assert "no_such_thing" in api.post(path, json={"no_such_thing": 1}).text
 
@@ -89,6 +91,7 @@ def test_what_is_refused_is_not_offered(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert not set(CHAT_REFUSED) & set(schemas["ChatRequest"]["properties"])
     assert not set(COMPLETION_REFUSED) & set(schemas["CompletionRequest"]["properties"])
+    assert not set(RESPONSE_REFUSED) & set(schemas["ResponseRequest"]["properties"])
     assert set(Labels.model_fields) <= set(schemas["ChatRequest"]["properties"])
 
 

@@ -8,25 +8,37 @@ from api_context import open_here
 from flask.testing import FlaskClient
 from openai.types import completion_create_params as text_params
 from openai.types.chat import completion_create_params as chat_params
+from openai.types.responses import response_create_params as response_params
 
 from serve.api.context import Context
-from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, Labels
+from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, RESPONSE_REFUSED, Labels
+from serve.api.responses.request import ResponseRequest
 from serve.api.schemas import ChatRequest, CompletionRequest
 from serve.settings import load_settings
 
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+CHAT, TEXT, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 ASK = {"messages": [{"role": "user", "content": "hi"}]}
+ASKED = {CHAT: ASK, TEXT: {"prompt": "hi"}, RESPONSES: {"model": "smollm2-135m", "input": "hi"}}
 LABELS = set(Labels.model_fields)
+TAKEN = {CHAT: LABELS, TEXT: {"user"}, RESPONSES: LABELS - {"metadata", "store"}}
 HONOURED = {
     CHAT: set(ChatRequest.model_fields) - LABELS,
     TEXT: set(CompletionRequest.model_fields) - LABELS,
+    RESPONSES: set(ResponseRequest.model_fields) - TAKEN[RESPONSES],
 }
-REFUSED = {CHAT: CHAT_REFUSED, TEXT: COMPLETION_REFUSED}
+REFUSED = {CHAT: CHAT_REFUSED, TEXT: COMPLETION_REFUSED, RESPONSES: RESPONSE_REFUSED}
 OPENAIS = {
     CHAT: set(get_type_hints(chat_params.CompletionCreateParamsStreaming)),
     TEXT: set(get_type_hints(text_params.CompletionCreateParamsStreaming)),
+    RESPONSES: set(get_type_hints(response_params.ResponseCreateParamsStreaming)),
 }
 VALUES: dict[str, Any] = {  # one that asks for something
+    "access_programs": {"cyber": "standard"},
+    "background_options": {"completion_window": "8h"},
+    "context_management": [{"type": "compaction"}],
+    "conversation": "conv_1",
+    "image": {"context_compression": "enabled"},
+    "prompt": {"id": "pmpt_1"},
     "audio": {"format": "wav", "voice": "alloy"},
     "function_call": "auto",
     "functions": [{"name": "f"}],
@@ -57,17 +69,16 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
 
 
 def post(api: FlaskClient, path: str, **body: Any) -> Any:
-    return api.post(path, json={**(ASK if path == CHAT else {"prompt": "hi"}), **body})
+    return api.post(path, json={**ASKED[path], **body})
 
 
 def each(lists: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(path, name) for path in (CHAT, TEXT) for name in sorted(lists[path])]
+    return [(path, name) for path in ASKED for name in sorted(lists[path])]
 
 
 @pytest.mark.parametrize(("path", "name"), each(OPENAIS))
 def test_each_parameter_is_in_one_list(path: str, name: str) -> None:
-    taken = LABELS if path == CHAT else {"user"}
-    lists = [HONOURED[path], taken, set(REFUSED[path])]
+    lists = [HONOURED[path], TAKEN[path], set(REFUSED[path])]
     assert sum(name in listed for listed in lists) == 1
 
 
@@ -100,7 +111,7 @@ def test_the_service_tier_that_served_is_named(api: FlaskClient) -> None:
     assert "service_tier" not in post(api, CHAT).json
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXT])
+@pytest.mark.parametrize("path", [CHAT, TEXT, RESPONSES])
 def test_an_unknown_parameter_is_a_400(api: FlaskClient, path: str) -> None:
     error = post(api, path, top_k=5).json["error"]
     assert (error["param"], error["code"]) == ("top_k", "unknown_parameter")
@@ -108,7 +119,7 @@ def test_an_unknown_parameter_is_a_400(api: FlaskClient, path: str) -> None:
 
 @pytest.mark.parametrize(("path", "name"), each(HONOURED))
 def test_null_is_as_if_left_out(api: FlaskClient, path: str, name: str) -> None:
-    if name not in ("messages", "prompt"):
+    if name not in ("messages", "prompt", "model", "input"):
         assert post(api, path, **{name: None}).status_code == 200
 
 

@@ -8,8 +8,8 @@ from serve.api import errors
 from serve.api.context import Context
 
 FEATURES = (
-    "health", "chat", "completions", "chat_rest", "rewrite", "models", "conversations", "feedback",
-    "adapters", "runs", "openapi",
+    "health", "chat", "responses", "completions", "chat_rest", "rewrite", "models",
+    "conversations", "feedback", "adapters", "runs", "openapi",
 )  # fmt: skip
 
 

@@ -11,11 +11,13 @@ from flask import Blueprint, Response, jsonify
 from feedback.tables import User
 from serve.api.context import Context, caller, context
 from serve.api.errors import json_body
+from serve.api.logprobs import token_logprobs
 from serve.api.models import wanted_adapter
 from serve.api.operation import EVENTS, JSON, operation
 from serve.api.schemas import ChatRequest, RedraftOptions, plain_messages
 from serve.api.streaming import ended, event, event_stream, while_heard
 from serve.api.tools import chosen_tools, demanded_schema, reasoning_mode
+from serve.engines.base import Chunk
 from serve.turn import reasoning
 from serve.turn.draft import Draft, Piece, Question, Turn
 
@@ -138,7 +140,7 @@ def _delta(piece: Piece, body: ChatRequest) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": piece.draft, "delta": delta, "finish_reason": None}
     if body.logprobs and piece.chunk:
         chunk = piece.chunk
-        choice["logprobs"] = _logprobs(chunk.token_ids, chunk.logprobs, chunk.top_logprobs)
+        choice["logprobs"] = _logprobs(chunk)
     return choice
 
 
@@ -150,7 +152,7 @@ def _called(index: int, draft: Draft) -> dict[str, Any]:
 def _choice(index: int, draft: Draft, body: ChatRequest) -> dict[str, Any]:
     logprobs = None
     if body.logprobs:
-        logprobs = _logprobs(draft.token_ids, draft.logprobs, draft.top_logprobs)
+        logprobs = _logprobs(draft)
     message: dict[str, Any] = {"role": "assistant", "content": draft.text, "refusal": None}
     if draft.tool_calls:
         message["content"] = draft.text.strip() or None
@@ -165,19 +167,9 @@ def _choice(index: int, draft: Draft, body: ChatRequest) -> dict[str, Any]:
     }
 
 
-def _logprobs(token_ids: Any, logprobs: Any, tops: Any) -> dict[str, Any]:
-    engine = context().chat.engine
-
-    def entry(token_id: int, logprob: float) -> dict[str, Any]:
-        text = engine.decode([token_id])
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
-
-    content = [
-        {**entry(token, logprob), "top_logprobs": []}
-        for token, logprob in zip(token_ids, logprobs, strict=True)
-    ]
-    for item, top in zip(content, tops, strict=False):
-        item["top_logprobs"] = [entry(other.token_id, other.logprob) for other in top]
+def _logprobs(written: Chunk | Draft) -> dict[str, Any]:
+    engine, ids = context().chat.engine, written.token_ids
+    content = token_logprobs(engine, ids, written.logprobs, written.top_logprobs)
     return {"content": content, "refusal": None}
 
 

@@ -1,5 +1,6 @@
 """Cursor paging: `limit` and `after` in, OpenAI's list object out."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ PAGE = {
 def page_arguments() -> tuple[int, str | None]:
     """(limit, after) of the request. Raises ApiError 400 for a limit outside 1..100."""
     given = request.args.get("limit", "20")
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= MOST:
+    if not re.fullmatch("[0-9]{1,3}", given) or not 1 <= int(given) <= MOST:
         raise ApiError(
             400, f"limit is {given!r}; it takes 1 to {MOST}.", param="limit", code="invalid_value"
         )

@@ -47,12 +47,31 @@ COMPLETION_REFUSED = {
     "logit_bias": CHAT_REFUSED["logit_bias"],
     "suffix": Refused("the models served here do not fill in the middle", ("",)),
 }
+RESPONSE_REFUSED = {
+    "access_programs": Refused("there are no programs to be admitted to here"),
+    "background_options": Refused(
+        "background answers start as soon as they can", ({}, {"completion_window": "soonest"})
+    ),
+    "context_management": Refused("`truncation: auto` leaves out the oldest turns", ([],)),
+    "conversation": Refused("`previous_response_id` goes on with a conversation"),
+    "image": Refused("answers are text", ({},)),
+    "moderation": CHAT_REFUSED["moderation"],
+    "prompt": Refused("there are no stored prompts here; send `instructions`"),
+}
+REASONING_REFUSED = {
+    "context": Refused("reasoning is not sent to the model again", ("auto", "current_turn")),
+    "effort": Refused(CHAT_REFUSED["reasoning_effort"].why, ("none",)),
+    "generate_summary": Refused("reasoning is not summarised here"),
+    "mode": Refused("there is one mode here", ("standard",)),
+    "summary": Refused("reasoning is not summarised here"),
+}
 
 
 class Parameters(Strict):
     """A request whose `refused` parameters are a 400 that says why."""
 
     refused: ClassVar[Mapping[str, Refused]] = {}
+    within: ClassVar[str] = ""  # the parameter, with a dot, that these are parts of
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +80,7 @@ class Parameters(Strict):
         if not isinstance(given, dict):
             return given
         for name in given.keys() & cls.refused.keys():
-            _check_idle(name, given[name], cls.refused[name])
+            _check_idle(f"{cls.within}{name}", given[name], cls.refused[name])
         return {name: value for name, value in given.items() if name not in cls.refused}
 
 
@@ -73,7 +92,9 @@ class Labels(Strict):
     prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
+    service_tier: (
+        Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None
+    ) = None
     store: bool | None = None
     user: str | None = None
 

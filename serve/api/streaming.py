@@ -13,9 +13,10 @@ DONE = "data: [DONE]\n\n"
 Piece = TypeVar("Piece")
 
 
-def event(data: dict[str, Any]) -> str:
+def event(data: dict[str, Any], name: str = "") -> str:
     """One server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    named = f"event: {name}\n" if name else ""
+    return f"{named}data: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
 def event_stream(events: Iterator[str]) -> Response:

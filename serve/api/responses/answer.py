@@ -1,0 +1,133 @@
+"""A response as its turn is written: the resource, the events, and when it is kept."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Any, cast
+
+from serve.api.errors import error_body
+from serve.api.logprobs import token_logprobs
+from serve.api.responses.items import item_id
+from serve.api.responses.output import Growing, Message, Reasoning
+from serve.api.responses.resource import usage
+from serve.engines.base import Chunk, Engine
+from serve.turn.draft import Piece, Turn
+
+Json = dict[str, Any]
+Keep = Callable[[Json], None]
+ENDS = {"stop": "completed", "length": "incomplete"}  # by the finish reason
+
+
+class Answer:
+    """One response under way; `problem` is what broke it, `keep` stores what it has become."""
+
+    def __init__(
+        self, engine: Engine, turn: Turn, resource: Json, logprobs: bool, keep: Keep
+    ) -> None:
+        self.turn = turn
+        self.problem: Exception | None = None
+        self._engine, self._asked, self._keep = engine, resource, keep
+        self._with_logprobs = logprobs
+        self._items: list[Growing] = []
+        self._closed: list[str] = []  # the statuses of the first items, which are whole
+        self._changed: Json = {"status": resource["status"]}
+        self._number = 0
+
+    @property
+    def id(self) -> str:
+        return str(self._asked["id"])
+
+    @property
+    def resource(self) -> Json:
+        """The response object as it is now."""
+        output = {"output": self._output(), "redraft": self.turn.describe()}
+        return {**self._asked, **output, **self._changed}
+
+    def events(self, pieces: Iterator[Piece]) -> Generator[Json]:
+        """Every event in order; what has become of the response is kept before the last one.
+
+        Closed early, it is kept as cancelled; when the engine breaks, as failed.
+        """
+        yield self._told("created")
+        if self._changed["status"] == "queued":
+            yield self._told("queued")
+            self._changed = {"status": "in_progress"}
+        yield self._told("in_progress")
+        try:
+            yield from self._written(pieces)
+        except GeneratorExit:
+            self._end("cancelled", usage=self._usage())
+            raise
+        except Exception as error:
+            self.problem = error
+            message = error_body(error)[0]["error"]["message"]
+            self._end("failed", error={"code": "server_error", "message": message})
+        yield self._told(self._changed["status"])
+
+    def _written(self, pieces: Iterator[Piece]) -> Iterator[Json]:
+        with closing(cast("Generator[Piece]", pieces)):
+            for piece in pieces:
+                yield from self._grown(piece)
+        if not self._items:
+            yield from self._open(Message)  # the model said nothing, and that is an answer too
+        status = ENDS.get(self.turn.drafts[0].finish_reason or "", "incomplete")
+        yield from self._close(status)
+        if status == "completed":
+            self._end(status, usage=self._usage(), completed_at=int(time.time()))
+        else:
+            why = {"reason": "max_output_tokens"}
+            self._end(status, usage=self._usage(), incomplete_details=why)
+
+    def _grown(self, piece: Piece) -> Iterator[Json]:
+        logprobs = self._logprobs(piece.chunk)
+        if piece.text or logprobs:
+            yield from self._open(Message)
+            yield self._numbered(self._items[-1].grown(piece.text, logprobs))
+        if piece.reasoning:
+            yield from self._open(Reasoning)
+            yield self._numbered(self._items[-1].grown(piece.reasoning, []))
+
+    def _open(self, kind: type[Message] | type[Reasoning]) -> Iterator[Json]:
+        """Begin an item of the kind, where the last one is of another."""
+        if self._items and isinstance(self._items[-1], kind):
+            return
+        yield from self._close("completed")
+        index, prefix = len(self._items), "msg" if kind is Message else "rs"
+        self._items.append(kind(item_id(prefix, self.id, index), index))
+        yield from map(self._numbered, self._items[-1].opened())
+
+    def _close(self, status: str) -> Iterator[Json]:
+        """End the item that is open."""
+        if len(self._closed) < len(self._items):
+            self._closed.append(status)
+            yield from map(self._numbered, self._items[-1].closed(status))
+
+    def _output(self) -> list[Json]:
+        going_on = self._changed["status"] in ("queued", "in_progress")
+        last = "in_progress" if going_on else "incomplete"
+        return [
+            item.item(self._closed[i] if i < len(self._closed) else last)
+            for i, item in enumerate(self._items)
+        ]
+
+    def _end(self, status: str, **changed: Any) -> None:
+        self._changed = {"status": status, **changed}
+        self._keep(self.resource)
+
+    def _logprobs(self, chunk: Chunk | None) -> list[Json]:
+        if not self._with_logprobs or chunk is None:
+            return []
+        return token_logprobs(self._engine, chunk.token_ids, chunk.logprobs, chunk.top_logprobs)
+
+    def _usage(self) -> Json:
+        reasoning = sum(len(self._engine.encode(draft.reasoning)) for draft in self.turn.drafts)
+        completion = self.turn.completion_tokens
+        return usage(len(self.turn.prompt_ids), completion, min(reasoning, completion))
+
+    def _told(self, what: str) -> Json:
+        return self._numbered({"type": f"response.{what}", "response": self.resource})
+
+    def _numbered(self, event: Json) -> Json:
+        numbered = {**event, "sequence_number": self._number}
+        self._number += 1
+        return numbered

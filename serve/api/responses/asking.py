@@ -1,0 +1,84 @@
+"""From a request of the Responses API to a turn: its items, its conversation, its question."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from feedback import fields
+from feedback.ids import new_id
+from feedback.tables import User
+from serve.api.context import Context
+from serve.api.models import wanted_adapter
+from serve.api.responses.answer import Answer, Keep
+from serve.api.responses.items import kept_items, messages_of
+from serve.api.responses.request import ResponseRequest, refused
+from serve.api.responses.resource import new_resource
+from serve.api.responses.state import State
+from serve.engines.base import Message
+from serve.turn.draft import Question, Turn
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request with its place in the record: the items that are new, and those before them."""
+
+    body: ResponseRequest
+    response_id: str
+    input: list[Json]
+    earlier: list[Json]
+    conversation_id: str | None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The whole conversation; instructions are of this request alone."""
+        said = messages_of([*self.earlier, *self.input])
+        if self.body.instructions is None:
+            return said
+        return [{"role": "system", "content": self.body.instructions}, *said]
+
+
+def read(body: ResponseRequest, state: State) -> Asked:
+    """Place the request. Raises ApiError, and Invalid for words that no database stores."""
+    body.check()
+    for name, value in body.model_dump().items():
+        fields.storable_json(name, value)
+    response_id = new_id("resp")
+    chain = state.chain(body.previous_response_id) if body.previous_response_id else []
+    earlier = [item for one in chain for item in (*one.input, *one.resource["output"])]
+    input = kept_items(response_id, body.input, state.find_item)
+    conversation = chain[-1].conversation_id if chain else body.options.conversation_id
+    asked = Asked(body, response_id, input, earlier, conversation)
+    _check_last(asked.messages[-1])
+    return asked
+
+
+def begin(here: Context, user: User, asked: Asked) -> Turn:
+    """The turn, recorded and not yet written."""
+    body = asked.body
+    question = Question(
+        user=user,
+        messages=asked.messages,
+        sampling=body.sampling(here.settings),
+        conversation_id=asked.conversation_id,
+        adapter=wanted_adapter(body.model),
+        reasoning=body.options.reasoning or here.settings.reasoning,
+        truncate=body.truncation == "auto",
+    )
+    return here.chat.begin(question)
+
+
+def answer_to(here: Context, asked: Asked, turn: Turn, keep: Keep) -> Answer:
+    """The response to the turn, before its first word."""
+    body, engine = asked.body, here.chat.engine
+    status = "queued" if body.background else "in_progress"
+    sampling = turn.question.sampling
+    resource = new_resource(asked.response_id, body, sampling, engine.model, status)
+    return Answer(engine, turn, resource, body.logprobs, keep)
+
+
+def _check_last(message: Message) -> None:
+    if message["role"] != "user" or not message["content"].strip():
+        raise refused(
+            "input", "The last item must be the user's and not empty: it is the one answered."
+        )

@@ -1,0 +1,123 @@
+"""Responses that are written while nobody waits: queued, followed, cancelled."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from flask import current_app
+from flask.blueprints import BlueprintSetupState
+
+from serve.api.responses.answer import Answer
+from serve.turn.turn import Chat
+
+log = logging.getLogger("redraft")
+
+Json = dict[str, Any]
+AT_ONCE = 16  # written at the same time; the others are queued
+REMEMBERED = 64  # whose events are kept after their end
+CANCEL_SECONDS = 10.0  # longest wait for the token that an engine has begun
+
+
+class Job:
+    """One response in a thread of its own, and all of its events."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self._events: list[Json] = []
+        self._news = threading.Condition()
+        self._stop, self.done = threading.Event(), threading.Event()
+
+    @property
+    def resource(self) -> Json:
+        """The response object as it is now."""
+        resource = self.answer.resource
+        if self._stop.is_set() and not self.done.is_set():
+            resource["status"] = "cancelled"
+        return resource
+
+    def run(self, chat: Chat, places: threading.Semaphore) -> None:
+        """Write the answer when there is a place, until it is cancelled."""
+        try:
+            with places, closing(self.answer.events(chat.run(self.answer.turn))) as events:
+                for event in events:
+                    self._tell(event)
+                    if self._stop.is_set():
+                        break
+        except Exception as error:  # it could not be kept; there is nobody to tell but the log
+            log.error("Response %s: %s", self.answer.id, error, exc_info=error)
+        finally:
+            with self._news:
+                self.done.set()
+                self._news.notify_all()
+
+    def _tell(self, event: Json) -> None:
+        with self._news:
+            self._events.append(event)
+            self._news.notify_all()
+
+    def cancel(self) -> Json:
+        """Stop within a token; returns what has become of the response."""
+        self._stop.set()
+        self.done.wait(CANCEL_SECONDS)
+        return self.resource
+
+    def follow(self, after: int = -1) -> Generator[Json]:
+        """The events behind number `after`, as they come, until the last."""
+        at = after + 1
+        while True:
+            with self._news:
+                while len(self._events) <= at and not self.done.is_set():
+                    self._news.wait()
+                new = self._events[at:]
+            if not new:
+                return
+            yield from new
+            at += len(new)
+
+
+class Jobs:
+    """The background responses of this process: those under way, and the newest that ended."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._places = threading.Semaphore(AT_ONCE)
+        self._lock = threading.Lock()
+
+    def start(self, chat: Chat, answer: Answer) -> Job:
+        """Put the answer into the queue."""
+        job = Job(answer)
+        with self._lock:
+            self._jobs[answer.id] = job
+            ended = [id for id, known in self._jobs.items() if known.done.is_set()]
+            for id in ended[:-REMEMBERED]:
+                del self._jobs[id]
+        work = threading.Thread(
+            target=job.run, args=(chat, self._places), name=answer.id, daemon=True
+        )
+        work.start()
+        return job
+
+    def find(self, response_id: str) -> Job | None:
+        """The job of the response, None when it is not, or no longer, known here."""
+        return self._jobs.get(response_id)
+
+    def forget(self, response_id: str) -> None:
+        """Stop the job, if there is one, and drop its events."""
+        with self._lock:
+            job = self._jobs.pop(response_id, None)
+        if job is not None:
+            job.cancel()
+
+
+def install(state: BlueprintSetupState) -> None:
+    """Give the application its jobs."""
+    state.app.extensions["redraft-jobs"] = Jobs()
+
+
+def jobs() -> Jobs:
+    """The application's jobs."""
+    found: Jobs = current_app.extensions["redraft-jobs"]
+    return found
