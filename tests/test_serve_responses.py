@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from openai import NotFoundError, OpenAI
 from openai.types.responses import Response, ResponseItem, ResponseStreamEvent
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from feedback import users
 from feedback.tables import Completion, Turn
@@ -20,6 +20,7 @@ from serve.api.context import Context
 from serve.settings import load_settings
 
 MODEL = "smollm2-135m"
+CALL_OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "x"}
 LONG = "/slow 0.05 " + "word " * 1000
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 ITEM: TypeAdapter[Any] = TypeAdapter(ResponseItem)
@@ -217,17 +218,90 @@ def test_items_of_every_form_are_taken(api: FlaskClient, here: Context) -> None:
         ITEM.validate_python(item)
 
 
-def test_function_items_are_messages_around_tools() -> None:
-    from serve.api.responses.items import messages_of
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+}
+TIME = {"type": "function", "name": "get_time", "parameters": None, "strict": True}
 
-    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
-    output = {"type": "function_call_output", "call_id": "c1", "output": "18"}
-    said = {"type": "message", "role": "user", "content": [{"text": "weather?"}]}
-    other = {**call, "call_id": "c2"}
-    messages = messages_of([said, call, other, output, {**output, "call_id": "c2"}])
-    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "tool"]
-    assert [c["id"] for c in messages[1]["tool_calls"]] == ["c1", "c2"]
-    assert messages[2] == {"role": "tool", "tool_call_id": "c1", "content": "18"}
+
+def test_a_function_is_called_and_its_output_answered(api: FlaskClient, here: Context) -> None:
+    made = ask(api, "Rome?", tools=[WEATHER])
+    [call] = made["output"]
+    assert (call["type"], call["name"], call["status"]) == (
+        "function_call", "get_weather", "completed",
+    )  # fmt: skip
+    assert isinstance(json.loads(call["arguments"])["city"], str)
+    assert made["tools"] == [{**WEATHER, "strict": None}] and made["tool_choice"] == "auto"
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": "18 degrees"}
+    after = ask(api, [output], previous_response_id=made["id"], tools=[WEATHER])
+    assert "18 degrees" in text_of(after)
+    assert [m["role"] for m in sent(here, after)] == ["user", "assistant", "tool"]
+    without_state = ask(api, [{"role": "user", "content": "Rome?"}, call, output], tools=[WEATHER])
+    told = [{**m, "tool_calls": None} for m in sent(here, without_state)]
+    assert told == [{**m, "tool_calls": None} for m in sent(here, after)]
+
+
+def test_calls_are_streamed(api: FlaskClient) -> None:
+    events = stream(api, "Rome?", tools=[WEATHER], tool_choice="required")
+    kinds = [event["type"].removeprefix("response.") for event in events]
+    assert kinds[2:] == [
+        "output_item.added", "function_call_arguments.delta", "function_call_arguments.done",
+        "output_item.done", "completed",
+    ]  # fmt: skip
+    final = events[-1]["response"]
+    whole(final)
+    assert events[4]["arguments"] == events[3]["delta"] == final["output"][0]["arguments"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ("required", "get_weather"),
+        ({"type": "function", "name": "get_time"}, "get_time"),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "get_time"}],
+            },
+            "get_time",
+        ),
+        ("none", None),
+    ],
+)
+def test_a_choice_of_tools_is_obeyed(api: FlaskClient, choice: Any, name: str | None) -> None:
+    made = ask(api, "Rome?", tools=[WEATHER, TIME], tool_choice=choice)
+    assert made["tool_choice"] == choice
+    assert [item.get("name") for item in made["output"]] == [name]
+
+
+def test_the_openai_client_parses_a_call_and_a_schema(openai: OpenAI) -> None:
+    class Person(BaseModel):
+        name: str
+        age: int
+
+    parsed = openai.responses.parse(model=MODEL, input="Invent one.", text_format=Person)
+    assert isinstance(parsed.output_parsed, Person)
+    assert parsed.text is not None and parsed.text.format is not None
+    assert parsed.text.format.type == "json_schema"
+
+
+def test_a_text_is_held_to_its_format(api: FlaskClient) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    form = {"type": "json_schema", "name": "a", "schema": schema}
+    made = ask(api, "x", text={"format": form})
+    assert isinstance(json.loads(text_of(made))["n"], int)
+    assert made["text"]["format"] == {**form, "description": None, "strict": True}
+    free = ask(api, "x", text={"format": {"type": "json_object"}})
+    assert isinstance(json.loads(text_of(free)), dict)
 
 
 def test_input_items_come_in_pages(api: FlaskClient) -> None:
@@ -374,7 +448,12 @@ def test_an_adapter_or_a_model_that_is_not_there(api: FlaskClient) -> None:
         ({"reasoning": {"effort": "high"}}, "reasoning.effort", "not supported"),
         ({"text": {"verbosity": "low"}}, "text.verbosity", "not supported"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type", "function"),
-        ({"tool_choice": {"type": "mcp"}}, "tool_choice", "allowed_tools"),
+        ({"tools": [WEATHER, WEATHER]}, "tools", "twice"),
+        ({"tool_choice": "required"}, "tool_choice", "tools are not given"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format", "a name and a schema"),
+        ({"text": {"format": {"type": "text", "schema": {}}}}, "text.format.schema", "go with"),
+        ({"input": [CALL_OUTPUT]}, "input", "no function_call before it"),
+        ({"tool_choice": {"type": "mcp"}}, "tool_choice", "allowed tools"),
         ({"model": None}, "model", "string"),
     ],
 )

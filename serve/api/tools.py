@@ -100,7 +100,9 @@ def chosen_tools(
     return Tools(tuple(offered), demanded, parallel is not False)
 
 
-def demanded_schema(engine: Engine, tools: Tools | None, wanted: Any) -> str | None:
+def demanded_schema(
+    engine: Engine, tools: Tools | None, wanted: Any, param: str = "response_format"
+) -> str | None:
     """The JSON schema that an answer is held to, None where it is free.
 
     Raises ApiError 400 where this engine cannot hold an answer to one, and Unsupported for a schema
@@ -111,9 +113,9 @@ def demanded_schema(engine: Engine, tools: Tools | None, wanted: Any) -> str | N
         return None
     if not isinstance(engine, Constraining):
         raise _refused(
-            "response_format",
+            param,
             f"Engine {engine.name} cannot hold an answer to a JSON schema. Leave out "
-            "response_format and a demanded tool_choice, or start with another REDRAFT_ENGINE.",
+            f"{param} and a demanded tool_choice, or start with another REDRAFT_ENGINE.",
         )
     engine.check_schema(schema)
     return str(schema)

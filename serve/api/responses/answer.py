@@ -8,14 +8,14 @@ from typing import Any, cast
 from serve.api.errors import error_body
 from serve.api.logprobs import token_logprobs
 from serve.api.responses.items import item_id
-from serve.api.responses.output import Growing, Message, Reasoning
+from serve.api.responses.output import FunctionCall, Growing, Message, Reasoning
 from serve.api.responses.resource import usage
-from serve.engines.base import Chunk, Engine
+from serve.engines.base import Chunk, Engine, EngineError
 from serve.turn.draft import Piece, Turn
+from serve.turn.tools import ToolCall
 
 Json = dict[str, Any]
 Keep = Callable[[Json], None]
-ENDS = {"stop": "completed", "length": "incomplete"}  # by the finish reason
 
 
 class Answer:
@@ -31,6 +31,7 @@ class Answer:
         self._items: list[Growing] = []
         self._closed: list[str] = []  # the statuses of the first items, which are whole
         self._changed: Json = {"status": resource["status"]}
+        self._text, self._logprobs = "", list[Json]()  # not told yet
         self._number = 0
 
     @property
@@ -68,9 +69,16 @@ class Answer:
         with closing(cast("Generator[Piece]", pieces)):
             for piece in pieces:
                 yield from self._grown(piece)
-        if not self._items:
-            yield from self._open(Message)  # the model said nothing, and that is an answer too
-        status = ENDS.get(self.turn.drafts[0].finish_reason or "", "incomplete")
+        draft = self.turn.drafts[0]
+        if draft.finish_reason == "interrupted":
+            raise EngineError(f"Engine {self._engine.name} broke off its answer. Ask again.")
+        if draft.tool_calls:
+            self._text, self._logprobs = "", []  # blanks, and what the calls were written with
+        elif self._text or not self._items or self._is_last(Message):
+            yield from self._say()
+        for call in draft.tool_calls:
+            yield from self._call(call)
+        status = "incomplete" if draft.finish_reason == "length" else "completed"
         yield from self._close(status)
         if status == "completed":
             self._end(status, usage=self._usage(), completed_at=int(time.time()))
@@ -79,22 +87,40 @@ class Answer:
             self._end(status, usage=self._usage(), incomplete_details=why)
 
     def _grown(self, piece: Piece) -> Iterator[Json]:
-        logprobs = self._logprobs(piece.chunk)
-        if piece.text or logprobs:
-            yield from self._open(Message)
-            yield self._numbered(self._items[-1].grown(piece.text, logprobs))
+        self._text += piece.text
+        self._logprobs += self._logprobs_of(piece.chunk)
+        # Blanks before a call are nothing said.
+        if self._text.strip() or (self._text and self._is_last(Message)):
+            yield from self._say()
         if piece.reasoning:
-            yield from self._open(Reasoning)
+            if not self._is_last(Reasoning):
+                yield from self._open(Reasoning(*self._next("rs")))
             yield self._numbered(self._items[-1].grown(piece.reasoning, []))
 
-    def _open(self, kind: type[Message] | type[Reasoning]) -> Iterator[Json]:
-        """Begin an item of the kind, where the last one is of another."""
-        if self._items and isinstance(self._items[-1], kind):
-            return
+    def _say(self) -> Iterator[Json]:
+        """Tell the text that has come."""
+        if not self._is_last(Message):
+            yield from self._open(Message(*self._next("msg")))
+        if self._text or self._logprobs:
+            yield self._numbered(self._items[-1].grown(self._text, self._logprobs))
+        self._text, self._logprobs = "", []
+
+    def _call(self, call: ToolCall) -> Iterator[Json]:
+        yield from self._open(FunctionCall(*self._next("fc"), call.id, call.name))
+        yield self._numbered(self._items[-1].grown(call.arguments, []))
+
+    def _is_last(self, kind: type) -> bool:
+        return bool(self._items) and isinstance(self._items[-1], kind)
+
+    def _next(self, prefix: str) -> tuple[str, int]:
+        """The id and the place of the next item."""
+        return item_id(prefix, self.id, len(self._items)), len(self._items)
+
+    def _open(self, item: Growing) -> Iterator[Json]:
+        """Begin an item, and end the one before."""
         yield from self._close("completed")
-        index, prefix = len(self._items), "msg" if kind is Message else "rs"
-        self._items.append(kind(item_id(prefix, self.id, index), index))
-        yield from map(self._numbered, self._items[-1].opened())
+        self._items.append(item)
+        yield from map(self._numbered, item.opened())
 
     def _close(self, status: str) -> Iterator[Json]:
         """End the item that is open."""
@@ -114,7 +140,7 @@ class Answer:
         self._changed = {"status": status, **changed}
         self._keep(self.resource)
 
-    def _logprobs(self, chunk: Chunk | None) -> list[Json]:
+    def _logprobs_of(self, chunk: Chunk | None) -> list[Json]:
         if not self._with_logprobs or chunk is None:
             return []
         return token_logprobs(self._engine, chunk.token_ids, chunk.logprobs, chunk.top_logprobs)

@@ -1,6 +1,7 @@
 """From a request of the Responses API to a turn: its items, its conversation, its question."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from feedback import fields
@@ -10,9 +11,11 @@ from serve.api.context import Context
 from serve.api.models import wanted_adapter
 from serve.api.responses.answer import Answer, Keep
 from serve.api.responses.items import kept_items, messages_of
-from serve.api.responses.request import ResponseRequest, refused
+from serve.api.responses.request import ResponseRequest
 from serve.api.responses.resource import new_resource
 from serve.api.responses.state import State
+from serve.api.responses.structure import refused
+from serve.api.tools import demanded_schema, reasoning_mode
 from serve.engines.base import Message
 from serve.turn.draft import Question, Turn
 
@@ -49,21 +52,24 @@ def read(body: ResponseRequest, state: State) -> Asked:
     input = kept_items(response_id, body.input, state.find_item)
     conversation = chain[-1].conversation_id if chain else body.options.conversation_id
     asked = Asked(body, response_id, input, earlier, conversation)
-    _check_last(asked.messages[-1])
+    _check(asked.messages)
     return asked
 
 
 def begin(here: Context, user: User, asked: Asked) -> Turn:
     """The turn, recorded and not yet written."""
-    body = asked.body
+    body, tools = asked.body, asked.body.offered
+    wanted = body.format.schema_of()
+    schema = demanded_schema(here.chat.engine, tools, wanted, "text.format")
     question = Question(
         user=user,
         messages=asked.messages,
-        sampling=body.sampling(here.settings),
+        sampling=replace(body.sampling(here.settings), schema=schema),
         conversation_id=asked.conversation_id,
         adapter=wanted_adapter(body.model),
-        reasoning=body.options.reasoning or here.settings.reasoning,
+        reasoning=reasoning_mode(body.options.reasoning, here.settings.reasoning, schema, tools),
         truncate=body.truncation == "auto",
+        tools=tools,
     )
     return here.chat.begin(question)
 
@@ -77,8 +83,20 @@ def answer_to(here: Context, asked: Asked, turn: Turn, keep: Keep) -> Answer:
     return Answer(engine, turn, resource, body.logprobs, keep)
 
 
-def _check_last(message: Message) -> None:
-    if message["role"] != "user" or not message["content"].strip():
+def _check(messages: Sequence[Message]) -> None:
+    called: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool" and message["tool_call_id"] not in called:
+            raise refused(
+                "input",
+                f"A function_call_output has call_id {message['tool_call_id']!r}; no function_call "
+                "before it has. Send the call too, or the previous_response_id that made it.",
+            )
+        called |= {call["id"] for call in message.get("tool_calls", [])}
+    last = messages[-1]
+    if last["role"] != "tool" and (last["role"] != "user" or not last["content"].strip()):
         raise refused(
-            "input", "The last item must be the user's and not empty: it is the one answered."
+            "input",
+            "The last item must be the user's and not empty, or a function_call_output: it is the "
+            "one answered.",
         )

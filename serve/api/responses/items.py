@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from feedback.ids import plausible
 from serve.api.errors import ApiError
 from serve.api.parameters import Strict, either
+from serve.api.schemas import CalledFunction, CalledTool
 from serve.engines.base import Message
 
 Json = dict[str, Any]
@@ -28,7 +29,7 @@ class Part(Strict):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class TextPart(Part):
+class ItemText(Part):
     type: Literal["input_text", "output_text"]
     text: str
     annotations: list[Any] | None = None
@@ -36,7 +37,7 @@ class TextPart(Part):
     prompt_cache_breakpoint: Json | None = None  # nothing is cached by it
 
 
-class RefusalPart(Part):
+class ItemRefusal(Part):
     type: Literal["refusal"]
     refusal: str
 
@@ -46,7 +47,7 @@ class RefusalPart(Part):
 
 
 Content = Annotated[
-    str | list[TextPart | RefusalPart],
+    str | list[ItemText | ItemRefusal],
     either("a string or a list of text parts, no images, files or audio"),
 ]
 
@@ -217,7 +218,7 @@ def _add_call(messages: list[Message], item: Json) -> None:
     """Calls that follow each other, or a text of the model's, are one message with them."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": ""})
-    function = {"name": item["name"], "arguments": item["arguments"]}
-    call = {"id": item["call_id"], "type": "function", "function": function}
+    function = CalledFunction(name=item["name"], arguments=item["arguments"])
+    call = CalledTool(id=item["call_id"], type="function", function=function)
     calls = messages[-1].get("tool_calls", [])
-    messages[-1] = {**messages[-1], "tool_calls": [*calls, call]}
+    messages[-1] = {**messages[-1], "tool_calls": [*calls, call.as_message()]}

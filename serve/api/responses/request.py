@@ -4,22 +4,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from serve.api.errors import ApiError
 from serve.api.parameters import (
-    CHAT_REFUSED,
     REASONING_REFUSED,
     RESPONSE_REFUSED,
     Labels,
     Parameters,
     Refused,
     Strict,
-    either,
 )
 from serve.api.responses.items import Input
+from serve.api.responses.structure import (
+    Choice,
+    ResponseTool,
+    TextFormat,
+    TextOptions,
+    refused,
+)
 from serve.api.schemas import Penalty
+from serve.api.tools import chosen_tools
 from serve.engines.base import Sampling
 from serve.settings import Settings
 from serve.turn.draft import Reasoning
+from serve.turn.tools import Tools
 
 LOGPROBS = "message.output_text.logprobs"
 Json = dict[str, Any]
@@ -43,42 +49,6 @@ class ReasoningOptions(Parameters):
 
     refused = REASONING_REFUSED
     within = "reasoning."
-
-
-class TextFormat(Strict):
-    type: Literal["text"]
-
-
-class TextOptions(Parameters):
-    refused = {"verbosity": CHAT_REFUSED["verbosity"]}
-    within = "text."
-
-    format: TextFormat | None = None
-
-
-class FunctionTool(Strict):
-    type: Literal["function"]
-    name: str = Field(min_length=1)
-    description: str | None = None
-    parameters: Json | None = None
-    strict: bool | None = None
-
-
-class FunctionChoice(Strict):
-    type: Literal["function"]
-    name: str
-
-
-class AllowedTools(Strict):
-    type: Literal["allowed_tools"]
-    mode: Literal["auto", "required"]
-    tools: list[FunctionChoice]
-
-
-Choice = Annotated[
-    Literal["none", "auto", "required"] | FunctionChoice | AllowedTools,
-    either("none, auto, required, a function by its name or allowed_tools with functions"),
-]
 
 
 class ResponseStreamOptions(Parameters):
@@ -115,8 +85,8 @@ class ResponseRequest(Parameters, Labels):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     text: TextOptions | None = None
-    tool_choice: Choice | None = None
-    tools: list[FunctionTool] | None = None
+    tool_choice: Choice = None
+    tools: list[ResponseTool] | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     truncation: Literal["auto", "disabled"] | None = None
     redraft: ResponseOptions | None = None
@@ -130,6 +100,20 @@ class ResponseRequest(Parameters, Labels):
     def logprobs(self) -> bool:
         """Whether the text comes with log-probabilities."""
         return LOGPROBS in (self.include or []) or bool(self.top_logprobs)
+
+    @property
+    def format(self) -> TextFormat:
+        """The form of the text, as given or as it is."""
+        given = self.text.format if self.text else None
+        return given or TextFormat(type="text")
+
+    @property
+    def offered(self) -> Tools | None:
+        """What the answer may or has to call. Raises ApiError 400."""
+        choice = self.tool_choice
+        nested = choice if choice is None or isinstance(choice, str) else choice.nested
+        given = [tool.nested for tool in self.tools or []]
+        return chosen_tools(given, nested, self.parallel_tool_calls)
 
     @property
     def options(self) -> ResponseOptions:
@@ -147,8 +131,6 @@ class ResponseRequest(Parameters, Labels):
                 "redraft.conversation_id",
                 "The conversation is that of previous_response_id. Send one of the two.",
             )
-        if self.tools and self.tool_choice != "none":
-            raise refused("tools", "tools is not supported: this server calls no tools.")
 
     def sampling(self, settings: Settings) -> Sampling:
         """The sampling settings, with the server's defaults."""
@@ -160,8 +142,3 @@ class ResponseRequest(Parameters, Labels):
             frequency_penalty=self.frequency_penalty or 0.0,
             presence_penalty=self.presence_penalty or 0.0,
         )
-
-
-def refused(param: str, message: str, code: str = "invalid_value", status: int = 400) -> ApiError:
-    """A refusal of one parameter."""
-    return ApiError(status, message, param=param, code=code)

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from serve.api.responses.request import FunctionTool, ResponseRequest
+from serve.api.responses.request import ResponseRequest
 from serve.engines.base import Sampling
 
 Json = dict[str, Any]
@@ -34,11 +34,11 @@ def _asked(body: ResponseRequest, sampling: Sampling) -> Json:
     """The parameters as they take effect."""
     choice = body.tool_choice or "auto"
     return {
-        "tools": [_tool(tool) for tool in body.tools or []],
+        "tools": [tool.model_dump() for tool in body.tools or []],
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "truncation": body.truncation or "disabled",
         "parallel_tool_calls": body.parallel_tool_calls is not False,
-        "text": {"format": {"type": "text"}},
+        "text": {"format": body.format.resource},
         "top_p": sampling.top_p,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
@@ -54,10 +54,6 @@ def _asked(body: ResponseRequest, sampling: Sampling) -> Json:
         "safety_identifier": body.safety_identifier,
         "prompt_cache_key": body.prompt_cache_key,
     }
-
-
-def _tool(tool: FunctionTool) -> Json:
-    return tool.model_dump()
 
 
 def usage(prompt: int, completion: int, reasoning: int) -> Json:

@@ -14,8 +14,9 @@ from serve.api.operation import EVENTS, JSON, operation
 from serve.api.paging import PAGE, page_arguments
 from serve.api.responses import asking, background
 from serve.api.responses.background import jobs
-from serve.api.responses.request import LOGPROBS, Includable, ResponseRequest, refused
+from serve.api.responses.request import LOGPROBS, Includable, ResponseRequest
 from serve.api.responses.state import State
+from serve.api.responses.structure import refused
 from serve.api.streaming import DONE, event, event_stream, while_heard
 from serve.turn.draft import Turn
 
