@@ -86,6 +86,7 @@ class User(Table):
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
     role: Mapped[str] = mapped_column(String(16))  # user, reviewer, admin
+    password: Mapped[str | None] = mapped_column(String(255))  # an argon2 hash; null: keys only
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 
@@ -101,6 +102,18 @@ class ApiKey(Table):
     hint: Mapped[str] = mapped_column(String(6))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class LoginSession(Table):
+    """One sign-in. Only the digest of its token is kept; it ends by itself at `expires_at`."""
+
+    __tablename__ = "login_sessions"
+    __table_args__ = MYSQL
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
 class Conversation(Table):

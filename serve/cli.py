@@ -11,8 +11,8 @@ COMMANDS = {
     "retrain": ("retrain.commands:group", "Learn from feedback: now, schedule, status, resume."),
     "adapters": ("retrain.adapter_commands:group", "Registry: list, promote, rollback, lineage."),
     "export": ("retrain.export:command", "Feedback as files that trainers read."),
-    "user": ("serve.commands.people:user", "People: add, list, role."),
-    "key": ("serve.commands.people:key", "API keys: new."),
+    "user": ("serve.commands.people:user", "People: add, list, role, password."),
+    "key": ("serve.commands.people:key", "API keys: new, list, revoke."),
     "db": ("serve.commands.db:group", "The record's schema: migrate, check."),
     "doctor": ("serve.commands.doctor:command", "What is missing on this machine, in one page."),
 }

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from feedback_databases import BACKENDS, a_story, a_user, fresh_url, rating
 
-from feedback import adapters, record, responses, runs, users
+from feedback import adapters, record, responses, runs, sessions, users
 from feedback.database import Database, open_database
 from feedback.errors import DatabaseBehind, DatabaseTooNew
 from feedback.migrate import check, downgrade, migrate, newest
@@ -58,6 +58,7 @@ def _fill(database: Database) -> None:
     conversation, turn, drafts = a_story(database, user)
     with database.session() as session:
         users.new_key(session, user.name)
+        sessions.open_session(session, user.id, 1)
         given = record.record_feedback(session, user, rating(drafts[0]), "key")
         record.withdraw_feedback(session, user, given.id)
         record.record_reasoning(

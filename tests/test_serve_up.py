@@ -1,11 +1,14 @@
 """`redraft up` as a process: what it starts, what it survives, what it refuses."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +18,10 @@ import httpx
 import openai
 import psutil
 import pytest
-from conftest import Redraft, wait_until
+from conftest import ROOT, Redraft, wait_until
+
+from feedback import passwords, users
+from feedback.database import open_database
 
 Make = Callable[..., Redraft]
 ALONE = ("--no-page", "--no-scheduler")
@@ -153,7 +159,7 @@ def test_a_database_from_a_newer_version_is_left_alone(make_redraft: Make) -> No
         ({"temperature": "hot"}, "REDRAFT_TEMPERATURE is 'hot'"),
         ({"database_url": "oracle://x"}, "sqlite:///PATH"),
         ({"database_url": "sqlite:////no/such/folder/x.db"}, "/no/such/folder"),
-        ({"host": "0.0.0.0"}, "redraft key new"),
+        ({"host": "0.0.0.0"}, "redraft user add"),
     ],
 )
 def test_bad_settings_are_refused_by_name(
@@ -167,6 +173,7 @@ def test_an_unknown_model_is_named(make_redraft: Make) -> None:
     assert "/no/such/model" in said and "did not start" in said
 
 
+@pytest.mark.slow
 def test_people_and_keys(make_redraft: Make) -> None:
     server = make_redraft(engine="echo")
     assert server.command("user", "add", "ada", "--role", "reviewer").returncode == 0
@@ -177,6 +184,48 @@ def test_people_and_keys(make_redraft: Make) -> None:
     key = server.command("key", "new", "--user", "bob").stdout
     assert key.startswith("rd-") and key.count("\n") == 1
     assert "bob\tuser" in server.command("user", "list").stdout
+    id = server.command("key", "list").stdout.partition("\t")[0]
+    assert server.command("key", "revoke", id).returncode == 0
+    assert server.command("key", "list").stdout == ""
+
+
+@pytest.mark.slow
+def test_a_password_is_made_where_nobody_can_type_one(make_redraft: Make) -> None:
+    server = make_redraft(engine="echo")
+    made = server.command("user", "add", "ada", "--role", "admin").stdout
+    again = server.command("user", "password", "ada", "--generate").stdout
+    shown = [text.rpartition(": ")[2].strip() for text in (made, again)]
+    assert made.startswith("ada (admin)\n") and shown[0] != shown[1]
+    database = open_database(f"sqlite:///{server.home / 'redraft.db'}")
+    with database.reading() as session:
+        kept = users.known_user(session, "ada").password
+    database.close()
+    assert [passwords.fits(password, kept) for password in shown] == [False, True]
+    assert "no user eve" in server.command("user", "password", "eve").stderr
+
+
+@pytest.mark.slow
+def test_a_typed_password_is_asked_for_until_it_is_long_enough(make_redraft: Make) -> None:
+    server = make_redraft(engine="echo")
+    command = [sys.executable, "-m", "serve.cli", "user", "add", "ada"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, env=server.environment, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    said = b""
+    for line in (b"short", b"short", b"correct horse", b"correct horse"):
+        asked = len(said)
+        while not said[asked:].rstrip().endswith((b"ada:", b"again:")):
+            said += os.read(ours, 1000)
+        os.write(ours, line + b"\n")
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(ours, 1000):
+            said += part
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert b"10 to 200 characters" in said and b"ada (user)" in said
+    assert b"shown once" not in said
 
 
 def test_doctor_lists_what_is_missing(make_redraft: Make) -> None:
@@ -199,8 +248,6 @@ def test_a_supervisor_that_is_killed_leaves_no_orphans(make_redraft: Make) -> No
 
 
 def test_help_is_fast_and_loads_nothing_heavy(tmp_path: Path) -> None:
-    import sys
-
     code = (
         "import json, sys\n"
         "from serve.cli import main\n"

@@ -72,7 +72,8 @@ def _require_users(settings: Settings, database: Database) -> None:
     if not named:
         raise ProcessError(
             f"REDRAFT_HOST is {settings.host}, which other machines reach, and there are no users. "
-            "Make one with `redraft key new --user NAME`, or leave REDRAFT_HOST at 127.0.0.1."
+            "Make one with `redraft user add NAME --role admin`, or leave REDRAFT_HOST at "
+            "127.0.0.1."
         )
 
 
