@@ -28,6 +28,7 @@ check: $(DEV_STAMP) ## Format, lint, types, generated docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy bench
 	@$(BIN)/python docs/generate.py --check
 
 format: $(DEV_STAMP) ## Format the code

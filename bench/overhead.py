@@ -86,6 +86,11 @@ class Seen:
     errors: int = 0
     seconds: float = 0.0
 
+    @property
+    def speed(self) -> float:
+        """Tokens a second of all streams."""
+        return self.tokens / self.seconds
+
     def share(self, of: float) -> float:
         return sorted(self.first)[min(len(self.first) - 1, int(of * len(self.first)))]
 
@@ -242,40 +247,32 @@ def litellm(program: Path, engine: int) -> Iterator[tuple[int, int]]:
 # The table
 
 
-def measured(name: str, port: int, pid: int | None, given: argparse.Namespace, times: int) -> Seen:
+def measured(
+    name: str, port: int, given: argparse.Namespace, times: int, direct: Seen | None, pid: int = 0
+) -> Seen:
+    """Measure and print one way; `pid` is the process in the middle."""
     streams = given.streams * times
     asyncio.run(crowd(port, min(8, streams), 8, 1))  # warms up
     watch = Watch(pid) if pid else None
     seen = asyncio.run(crowd(port, streams, given.tokens, given.rounds))
+    cost = "| – | – "
     if watch:
         watch.stop()
-    requests = streams * given.rounds
+        memory = (watch.peak - watch.idle) / streams / 1e6
+        cost = f"| {watch.cpu / (streams * given.rounds):.3f} | {memory:.2f} "
+    share = seen.speed / (direct or seen).speed
     print(
-        f"| {name} | {streams} | {seen.tokens / seen.seconds:.0f} | {SHARE.format(*against(seen))} "
+        f"| {name} | {streams} | {seen.speed:.0f} | {share:.0%} "
         f"| {seen.share(0.5) * 1000:.0f} | {seen.share(0.99) * 1000:.0f} "
-        f"| {added(seen, 0.5)} | {added(seen, 0.99)} "
-        + (
-            f"| {watch.cpu / requests:.3f} | {(watch.peak - watch.idle) / streams / 1e6:.2f} "
-            if watch
-            else "| – | – "
-        )
-        + f"| {seen.errors} |",
+        f"| {added(seen, direct, 0.5)} | {added(seen, direct, 0.99)} {cost}| {seen.errors} |",
         flush=True,
     )
     return seen
 
 
-SHARE = "{:.0%}"
-DIRECT: list[Seen] = []  # by how many times the streams: 1, 4
-
-
-def against(seen: Seen) -> tuple[float]:
-    direct = DIRECT[-1] if DIRECT else seen
-    return ((seen.tokens / seen.seconds) / (direct.tokens / direct.seconds),)
-
-
-def added(seen: Seen, of: float) -> str:
-    return f"{(seen.share(of) - DIRECT[-1].share(of)) * 1000:+.0f}" if DIRECT else "–"
+def added(seen: Seen, direct: Seen | None, of: float) -> str:
+    """Milliseconds to the first token beyond the direct way's."""
+    return f"{(seen.share(of) - direct.share(of)) * 1000:+.0f}" if direct else "–"
 
 
 def main() -> None:
@@ -303,15 +300,15 @@ def table(engine: int, given: argparse.Namespace) -> None:
     )
     print("| CPU s a request | MB a stream | errors |")
     print("|" + " --- |" * 11)
-    DIRECT.append(measured("direct", engine, None, given, 1))
+    direct = measured("direct", engine, given, 1, None)
     with redraft(engine, given.streams) as (port, pid):
-        measured("Redraft", port, pid, given, 1)
+        measured("Redraft", port, given, 1, direct, pid)
     if given.litellm:
         with litellm(given.litellm, engine) as (port, pid):
-            measured("LiteLLM's proxy", port, pid, given, 1)
-    DIRECT.append(measured("direct", engine, None, given, 4))
+            measured("LiteLLM's proxy", port, given, 1, direct, pid)
+    direct = measured("direct", engine, given, 4, None)
     with redraft(engine, given.streams * 4) as (port, pid):
-        measured("Redraft", port, pid, given, 4)
+        measured("Redraft", port, given, 4, direct, pid)
 
 
 if __name__ == "__main__":

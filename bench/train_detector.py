@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from retrain.rewriter_rows import dialogue_of, source_of, split
 from serve.turn.rewriting.features import features
 
 HELD_OUT, CAUGHT, RARE, FOLDS = 0.1, 0.98, 12, 5
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 def changed(row: Row) -> bool:
@@ -50,7 +50,8 @@ class Regression:
 
     def score(self, rows: Sequence[Row]) -> np.ndarray:
         found = [features(row["history"], row["query"]) for row in rows]
-        return 1 / (1 + np.exp(-self._matrix(found) @ self.weights))
+        odds: np.ndarray = np.exp(-self._matrix(found) @ self.weights)
+        return 1 / (1 + odds)
 
 
 def balance(rows: Sequence[Row]) -> np.ndarray:
