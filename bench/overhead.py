@@ -240,7 +240,8 @@ def litellm(program: Path, engine: int) -> Iterator[tuple[int, int]]:
         config.write_text(json.dumps({"model_list": listed}))
         command = [str(program), "--config", str(config), "--port", str(port)]
         url = f"http://127.0.0.1:{port}/health/liveliness"
-        with process([*command, "--host", "127.0.0.1"], url) as pid:
+        open_door = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+        with process([*command, "--host", "127.0.0.1"], url, **open_door) as pid:
             yield port, pid
 
 

@@ -103,9 +103,15 @@ def _events(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Iterator[
     ]
     yield event({**head, "choices": choices, "redraft": turn.describe()})
     with contextlib.closing(pieces):  # type: ignore[type-var]
+        burst = ""  # what is at hand together is sent together: a write costs as much as a token
         for piece in pieces:
             if piece.text or piece.reasoning or body.logprobs:
-                yield event({**head, "choices": [_delta(piece, body)]})
+                burst += event({**head, "choices": [_delta(piece, body)]})
+            if burst and not piece.more:
+                yield burst
+                burst = ""
+        if burst:
+            yield burst
     for index, draft in enumerate(turn.drafts):
         if draft.tool_calls:
             yield event({**head, "choices": [_called(index, draft)]})

@@ -88,7 +88,8 @@ class Chunk:
     `logprobs` are the sampler's: log-softmax(logits / temperature) of the token, before
     top-p and a schema narrow the choice.
     `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`
-    beside it when a stop string ended the draft.
+    beside it when a stop string ended the draft. `more` says that another chunk is at hand already,
+    so that the two may be sent together.
     """
 
     draft: int
@@ -98,6 +99,7 @@ class Chunk:
     top_logprobs: tuple[tuple[Alternative, ...], ...] = ()
     finish_reason: str | None = None
     stopped_by: str | None = None
+    more: bool = False
 
 
 class Engine(Protocol):

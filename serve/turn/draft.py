@@ -50,6 +50,11 @@ class Piece:
     reasoning: str = ""
     chunk: Chunk | None = None
 
+    @property
+    def more(self) -> bool:
+        """Whether another piece is at hand already."""
+        return self.chunk is not None and self.chunk.more
+
 
 @dataclass
 class Draft:
