@@ -1,10 +1,11 @@
 """All settings, in one frozen object made at the entry point and passed down."""
 
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -47,6 +48,23 @@ class Settings(BaseSettings):
         description="Of the base weights in engine `transformers`: bitsandbytes' 8 or 4 bit.",
     )
     host: str = Field("127.0.0.1", description="Address that the API and the page listen on.")
+    login: Literal["auto", "always"] = Field(
+        "auto",
+        description="`auto`: no login on loopback, where whoever asks is the one local user; "
+        "`always`: also there, for a reverse proxy on the same machine.",
+    )
+    session_hours: float = Field(168, gt=0, description="How long a sign-in lasts, in hours.")
+    login_failures: int = Field(
+        5, ge=1, description="Failed sign-ins of a name from an address before a lockout."
+    )
+    login_lockout_minutes: float = Field(
+        15, gt=0, description="How long those are counted, and no further one is taken."
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks, by comma, of reverse proxies and of a page on "
+        "another machine: their `X-Forwarded-For` and `-Proto` count. Those on loopback always do.",
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     page_port: int = Field(7860, ge=1, le=65535, description="Port of the page.")
     threads: int = Field(
@@ -138,6 +156,18 @@ class Settings(BaseSettings):
         """Where processes on this machine reach the API."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            ip_network(part, strict=False)
+        return value
+
+    @property
+    def asks_for_login(self) -> bool:
+        """Whether a request needs a key or a session."""
+        return self.login == "always" or not self.on_loopback
 
     @property
     def on_loopback(self) -> bool:

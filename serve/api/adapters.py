@@ -7,7 +7,7 @@ from flask import Blueprint, request
 from feedback import adapters as registry
 from feedback.moments import iso
 from feedback.tables import Adapter
-from serve.api.context import admin, caller, context
+from serve.api.context import caller, context
 from serve.api.errors import json_body
 from serve.api.operation import operation
 
@@ -19,7 +19,6 @@ REASON = {"type": "object", "properties": {"reason": {"type": "string"}}}
 @blueprint.get("")
 def index() -> dict[str, Any]:
     """All adapters, and which one serves."""
-    caller()
     with context().database.reading() as session:
         data = [_describe(adapter) for adapter in registry.list_adapters(session)]
     return {"object": "list", "data": data, "serving": context().serving.adapter}
@@ -28,33 +27,32 @@ def index() -> dict[str, Any]:
 @blueprint.get("/<name>")
 def show(name: str) -> dict[str, Any]:
     """One adapter."""
-    caller()
     with context().database.reading() as session:
         return _describe(registry.get_adapter(session, name))
 
 
 @blueprint.get("/<name>/lineage")
+@operation(role="reviewer")
 def lineage(name: str) -> dict[str, Any]:
     """Where an adapter comes from: run, feedback, parents."""
-    caller()
     with context().database.reading() as session:
         return registry.lineage(session, name)
 
 
 @blueprint.post("/<name>/promote")
-@operation(body=REASON, body_required=False)
+@operation(body=REASON, body_required=False, role="admin")
 def promote(name: str) -> dict[str, str]:
     """Put an adapter into service (admin)."""
-    user = admin()
+    user = caller()
     previous = context().serving.promote(name, by=user.name, reason=_reason())
     return {"serving": context().serving.adapter, "previous": previous}
 
 
 @blueprint.post("/rollback")
-@operation(body=REASON, body_required=False)
+@operation(body=REASON, body_required=False, role="admin")
 def rollback() -> dict[str, str]:
     """Put back what served before (admin)."""
-    user = admin()
+    user = caller()
     previous = context().serving.rollback(by=user.name, reason=_reason())
     return {"serving": context().serving.adapter, "previous": previous}
 

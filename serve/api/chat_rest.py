@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from serve.api.context import caller, context
-from serve.api.errors import error_body, json_body
+from serve.api.errors import error_body, error_headers, json_body
 from serve.api.operation import operation
 from serve.api.schemas import ChatRestRequest
 from serve.api.streaming import while_heard
@@ -34,10 +34,11 @@ def create() -> Response:
 
 
 @blueprint.errorhandler(Exception)
-def failed(error: Exception) -> tuple[Response, int]:
+def failed(error: Exception) -> tuple[Response, int, dict[str, str]]:
     """The error in the same envelope, under its HTTP status."""
     body, status = error_body(error)
-    return jsonify(_envelope(status, body["error"]["message"], None)), status
+    envelope = _envelope(status, body["error"]["message"], None)
+    return jsonify(envelope), status, error_headers(error)
 
 
 def _envelope(status: int, message: str, data: dict[str, str] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from serve.api.context import caller, context
+from serve.api.context import context
 from serve.api.errors import json_body
 from serve.api.models import wanted_adapter
 from serve.api.operation import EVENTS, JSON, operation
@@ -24,7 +24,6 @@ blueprint = Blueprint("completions", __name__)
 @operation(body=CompletionRequest, media=(JSON, EVENTS))
 def create() -> Response:
     """Continue raw prompts, without a chat template. Not a turn: nothing is recorded."""
-    caller()
     here = context()
     engine = here.chat.engine
     body = CompletionRequest.model_validate(json_body())

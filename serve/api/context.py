@@ -3,14 +3,17 @@
 import logging
 from dataclasses import dataclass
 
-from flask import current_app, g, request
+from flask import current_app, g
 
 from feedback import users
 from feedback.database import Database, open_database
 from feedback.migrate import check
 from feedback.tables import User
 from prompts.answer_first import DELIMITER
+from serve.api.authentication import authenticate
 from serve.api.errors import ApiError
+from serve.api.lockout import Lockout
+from serve.api.operation import Operation
 from serve.engines import open_engine
 from serve.engines.base import Options
 from serve.engines.delimiter import find_delimiter
@@ -52,43 +55,29 @@ def context() -> Context:
     return found
 
 
+def lockout() -> Lockout:
+    """Failed sign-ins at this application."""
+    found: Lockout = current_app.extensions["redraft.lockout"]
+    return found
+
+
 def caller() -> User:
-    """Who asks: the owner of the bearer key, else the local user. Raises ApiError 401."""
+    """Who asks: of a key, of a session, or the local user. Raises ApiError 401."""
     if "user" not in g:
-        g.user = _authenticate()
+        g.user = authenticate(context().settings, context().database)
     user: User = g.user
     return user
 
 
-def admin() -> User:
-    """The caller, when an admin. Raises ApiError 403."""
+def require(found: Operation) -> None:
+    """Let the request in when its caller may ask for the operation. Raises ApiError 401 or 403."""
+    if found.public:
+        return
     user = caller()
-    if user.role != "admin":
+    if users.ROLES.index(user.role) < users.ROLES.index(found.role):
         raise ApiError(
             403,
-            f"{user.name} has the role {user.role}; this needs an admin. "
-            f"`redraft user role {user.name} admin` makes one.",
-            code="not_an_admin",
+            f"{user.name} has the role {user.role}; this needs the role {found.role}. "
+            f"`redraft user role {user.name} {found.role}` gives it.",
+            code=f"not_{found.role}",
         )
-    return user
-
-
-def _authenticate() -> User:
-    here = context()
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key.startswith("rd-"):
-        with here.database.reading() as session:
-            user = users.user_of_key(session, key.strip())
-        if user is None:
-            raise ApiError(401, "This API key is not known or was revoked.", code="invalid_api_key")
-        return user
-    # OpenAI clients must send some key: on loopback one that is not ours is the local user's.
-    if not here.settings.on_loopback:
-        raise ApiError(
-            401,
-            "This server asks for an API key: `Authorization: Bearer rd-…`. "
-            "`redraft key new --user NAME` makes one.",
-            code="missing_api_key",
-        )
-    with here.database.reading() as session:
-        return users.local_user(session)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, current_app, jsonify, request
@@ -19,10 +20,18 @@ class ApiError(Exception):
     """A refusal with its HTTP status."""
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.param, self.code = status, param, code
+        self.status, self.param, self.code, self.kind = status, param, code, kind
+        self.headers = headers or {}
 
 
 STATUS: dict[type[Exception], int] = {
@@ -47,7 +56,7 @@ CODES: dict[type[Exception], str] = {
 def error_body(error: Exception) -> tuple[dict[str, Any], int]:
     """The body and status of an error of ours; anything unknown is a 500 without details."""
     if isinstance(error, ApiError):
-        return _body(str(error), error.status, error.param, error.code)
+        return _body(str(error), error.status, error.param, error.code, error.kind)
     if isinstance(error, ValidationError):
         return _invalid_body(error)
     if isinstance(error, HTTPException):
@@ -66,9 +75,17 @@ def install(app: Flask) -> None:
     """Route every exception of `app` through `error_body`."""
 
     @app.errorhandler(Exception)
-    def _any(error: Exception) -> tuple[Response, int]:
+    def _any(error: Exception) -> tuple[Response, int, dict[str, str]]:
         body, status = error_body(error)
-        return jsonify(body), status
+        return jsonify(body), status, error_headers(error)
+
+
+def error_headers(error: Exception) -> dict[str, str]:
+    """What the answer to an error carries beside its body: how to come in, when to come again."""
+    if not isinstance(error, ApiError):
+        return {}
+    challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return {**challenge, **error.headers}
 
 
 def json_body() -> dict[str, Any]:
@@ -86,9 +103,9 @@ def json_body() -> dict[str, Any]:
 
 
 def _body(
-    message: str, status: int, param: str | None, code: str | None
+    message: str, status: int, param: str | None, code: str | None, kind: str | None = None
 ) -> tuple[dict[str, Any], int]:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}, status
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from serve.api.context import caller, context
+from serve.api.context import context
 from serve.api.errors import ApiError
 from serve.engines.base import BASE
 
@@ -14,14 +14,12 @@ blueprint = Blueprint("models", __name__)
 @blueprint.get("/v1/models")
 def index() -> dict[str, Any]:
     """The base model and the adapters that are loaded."""
-    caller()
     return {"object": "list", "data": [_model(name) for name in _names()]}
 
 
 @blueprint.get("/v1/models/<path:name>")
 def show(name: str) -> dict[str, Any]:
     """One of them."""
-    caller()
     if name not in _names():
         raise ApiError(404, f"There is no model {name!r}.", param="model", code="model_not_found")
     return _model(name)

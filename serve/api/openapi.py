@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
+from serve.api.authentication import COOKIE
 from serve.api.operation import EVENTS, JSON, Operation, Schema, operation, operation_of
 
 blueprint = Blueprint("openapi", __name__)
@@ -26,7 +27,10 @@ ERROR_SCHEMA = {
             "required": ["message", "type", "param", "code"],
             "properties": {
                 "message": {"type": "string"},
-                "type": {"type": "string", "enum": ["invalid_request_error", "server_error"]},
+                "type": {
+                    "type": "string",
+                    "enum": ["invalid_request_error", "server_error", "requests"],
+                },
                 "param": NULLABLE_TEXT,
                 "code": NULLABLE_TEXT,
             },
@@ -54,7 +58,10 @@ def document(app: Flask) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {**_schemas(app), "Error": ERROR_SCHEMA},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -85,7 +92,8 @@ def _operation(path: str, method: str, rule: Rule, view: Any) -> dict[str, Any]:
             str(found.status): _answer(found),
             "default": {"description": "What is wrong", "content": _json(found.error or ERROR)},
         },
-        "security": [] if found.public else [{"key": []}, {}],  # on loopback also without one
+        "security": [] if found.public else [{"key": []}, {"session": []}, {}],  # {}: on loopback
+        "x-role": None if found.public else found.role,
     }
     return {name: value for name, value in made.items() if value or name == "security"}
 

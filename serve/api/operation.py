@@ -23,6 +23,7 @@ class Operation:
     headers: Mapping[str, str] | None = None
     error: Schema | None = None  # where it has not the form of every other
     public: bool = False  # answers without a key, wherever the server listens
+    role: str = "user"  # the least that may ask: user, reviewer, admin
 
 
 def operation(**values: Any) -> Callable[[View], View]:

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from serve.api.context import caller, context
+from serve.api.context import context
 from serve.api.errors import json_body
 from serve.api.operation import operation
 from serve.api.parameters import Strict
@@ -23,7 +23,6 @@ class RewriteRequest(Strict):
 @operation(body=RewriteRequest)
 def create() -> dict[str, Any]:
     """The last message made standalone; with `reason: true` also the model's reasoning."""
-    caller()
     body = RewriteRequest.model_validate(json_body())
     messages = plain_messages(body.messages)
     found = context().chat.rewriter.rewrite(messages[:-1], messages[-1]["content"], body.reason)

@@ -6,6 +6,7 @@ import socket
 import waitress
 
 from serve.api import create_app
+from serve.api.authentication import require_users
 from serve.api.context import open_context
 from serve.processes import ProcessError
 from serve.settings import Settings
@@ -17,6 +18,7 @@ def serve(settings: Settings) -> None:
     """Open record and engine, then answer until the process is stopped. Blocks."""
     listener = bind(settings.host, settings.port, "REDRAFT_PORT")
     context = open_context(settings)
+    require_users(settings, context.database)
     server = waitress.create_server(
         create_app(context),
         sockets=[listener],
@@ -24,6 +26,7 @@ def serve(settings: Settings) -> None:
         ident=None,
         send_bytes=1,  # a token is sent when it is there
         channel_request_lookahead=1,  # so that a closed client is noticed while its answer is made
+        clear_untrusted_proxy_headers=False,  # serve.api.callers decides whom it believes
         max_request_body_size=int(settings.max_body_mb * 2_000_000),
     )
     log.info("API ready on %s, adapter in service: %s", settings.api_url, context.serving.adapter)

@@ -7,9 +7,9 @@ import time
 import click
 import httpx
 
-from feedback import users
-from feedback.database import Database, open_database
+from feedback.database import open_database
 from feedback.migrate import migrate
+from serve.api.authentication import require_users
 from serve.api.server import bind
 from serve.home import prepare_home
 from serve.logs import log_to_stderr
@@ -55,8 +55,7 @@ def _prepare(settings: Settings, page: bool) -> None:
     database = open_database(settings.database_url)
     try:
         migrate(database)
-        if not settings.on_loopback:
-            _require_users(settings, database)
+        require_users(settings, database)
     finally:
         database.close()
 
@@ -64,17 +63,6 @@ def _prepare(settings: Settings, page: bool) -> None:
 def _ports(settings: Settings, page: bool) -> list[tuple[int, str]]:
     ports = [(settings.port, "REDRAFT_PORT")]
     return [*ports, (settings.page_port, "REDRAFT_PAGE_PORT")] if page else ports
-
-
-def _require_users(settings: Settings, database: Database) -> None:
-    with database.reading() as session:
-        named = [user for user in users.list_users(session) if user.name != users.LOCAL]
-    if not named:
-        raise ProcessError(
-            f"REDRAFT_HOST is {settings.host}, which other machines reach, and there are no users. "
-            "Make one with `redraft user add NAME --role admin`, or leave REDRAFT_HOST at "
-            "127.0.0.1."
-        )
 
 
 def _start(supervisor: Supervisor, settings: Settings, page: bool, scheduler: bool) -> None:
