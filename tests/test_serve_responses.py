@@ -187,6 +187,13 @@ def test_a_chain_is_one_conversation_without_its_instructions(
     assert len(ids) == 1
 
 
+def test_a_chain_remembers(api: FlaskClient) -> None:
+    told = ask(api, "My name is Ada. Remember it.")
+    asked = {"input": "What is my name?", "previous_response_id": told["id"]}
+    assert text_of(ask(api, **asked)) == "Ada"
+    assert text_of(ask(api, "What is my name?")) == "You said: What is my name?"
+
+
 def test_a_response_has_two_branches(api: FlaskClient, here: Context) -> None:
     root = ask(api, "root")
     left, right = (ask(api, word, previous_response_id=root["id"]) for word in ("left", "right"))
@@ -538,6 +545,13 @@ def test_a_stopped_server_leaves_no_response_under_way(app: Flask, here: Context
     whole(lost)
     refused(restarted.get(f"/v1/responses/{made['id']}?stream=true"), 400, "not kept")
     app.test_client().post(f"/v1/responses/{made['id']}/cancel")
+
+
+def test_what_openai_has_beside_the_ids_is_not_found(api: FlaskClient) -> None:
+    for path in ("compact", "input_tokens"):
+        refused(api.post(f"/v1/responses/{path}", json={}), 404, path)
+    refused(api.get("/v1/responses/resp_%00"), 404)
+    refused(api.put("/v1/responses/resp_1"), 405, "PUT")
 
 
 def test_only_background_responses_are_cancelled_and_followed(api: FlaskClient) -> None:

@@ -127,7 +127,7 @@ def _events(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Iterator[
 
 def _head(turn: Turn, kind: str, body: ChatRequest) -> dict[str, Any]:
     head: dict[str, Any] = {
-        "id": "chat" + turn.drafts[0].completion_id,
+        "id": turn.drafts[0].completion_id.replace("cmpl_", "chatcmpl-"),
         "object": kind,
         "created": int(time.time()),
         "model": context().chat.engine.model,
@@ -159,7 +159,8 @@ def _choice(index: int, draft: Draft, body: ChatRequest) -> dict[str, Any]:
     logprobs = None
     if body.logprobs:
         logprobs = _logprobs(draft)
-    message: dict[str, Any] = {"role": "assistant", "content": draft.text, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": draft.text}
+    message |= {"refusal": None, "annotations": []}
     if draft.tool_calls:
         message["content"] = draft.text.strip() or None
         message["tool_calls"] = [call.as_dict() for call in draft.tool_calls]

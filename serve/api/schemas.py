@@ -56,8 +56,8 @@ class ChatMessage(Strict):
     refusal: str | None = None
     tool_calls: list[CalledTool] | None = None
     tool_call_id: str | None = None
+    annotations: list[Any] | None = None  # of an answer: not sent to the model again
     # Answers come back in the next request as they were dumped, with these as null.
-    annotations: None = None
     audio: None = None
     function_call: None = None
     reasoning_content: str | None = None  # ours: not sent to the model again

@@ -84,7 +84,8 @@ class Chunk:
     """One step of one draft.
 
     `token_ids` and `logprobs` have equal length and belong to this step; `text` may lag behind
-    (a character of several tokens, a stop string that may be coming) and catches up later.
+    (a character of several tokens, a stop string that may be coming) and catches up later; a
+    character that the end cuts through never comes.
     `logprobs` are the sampler's: log-softmax(logits / temperature) of the token, before
     top-p and a schema narrow the choice.
     `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`

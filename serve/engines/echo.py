@@ -4,7 +4,8 @@ It answers with the last user message. A message may script it: `/say TEXT` answ
 `/count N` answers N words, `/slow SECONDS TEXT` pauses before each word, `/fail TEXT` says TEXT and
 then breaks. A prompt that goes on behind the chat is continued. Draft i > 0 ends with
 " (draft i)". An adapter answers `[name] ` first. An answer that is held to a JSON schema is a small
-value that fits it, and where tools are offered a user's plain message calls the first one.
+value that fits it, and where tools are offered a user's plain message calls the first one. It
+answers "What is my name?" with the newest "My name is …": a client sees what history arrives.
 """
 
 import hashlib
@@ -162,6 +163,8 @@ class _Script:
             self.pause, self.answer = float(match[1]), match[2]
         elif match := re.fullmatch(r"/count\s+(\d+)\s*", said):
             self.answer = " ".join(str(i + 1) for i in range(int(match[1])))
+        elif name := _name(messages, said):
+            self.answer = name
         elif call := _call(messages, said):
             self.answer, self._exact = call, True
         if adapter and not self._exact:
@@ -188,6 +191,14 @@ def _last_said(messages: Sequence[Any]) -> str:
     """What the user, or a tool, said last."""
     said = [m.get("content") for m in messages if m.get("role") in ("user", "tool")]
     return str(said[-1]) if said else ""
+
+
+def _name(messages: Sequence[Any], said: str) -> str | None:
+    """The user's name, where it was told and is asked for."""
+    if not said.startswith("What is my name?"):
+        return None
+    earlier = [str(m.get("content")) for m in messages if m.get("role") == "user"]
+    return next(iter(re.findall(r"My name is (\w+)", "\n".join(earlier))[::-1]), None)
 
 
 def _call(messages: Sequence[Any], said: str) -> str | None:

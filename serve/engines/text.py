@@ -68,8 +68,8 @@ class TextStream:
         return self._text.push(fresh)
 
     def finish(self) -> str:
-        """The rest, when the draft ends: a held-back start of a stop, a broken character."""
-        window = self._decode(self._ids[self._start :])
+        """The rest, when the draft ends: a held-back start of a stop, but no half character."""
+        window = self._decode(self._ids[self._start :]).rstrip(UNFINISHED)
         rest = self._text.push(window[self._read :])
         return rest + self._text.finish()
 

@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import Any
 
 from flask import current_app
-from flask.blueprints import BlueprintSetupState
 
 from serve.api.responses.answer import Answer
 from serve.turn.turn import Chat
@@ -110,11 +109,6 @@ class Jobs:
             job = self._jobs.pop(response_id, None)
         if job is not None:
             job.cancel()
-
-
-def install(state: BlueprintSetupState) -> None:
-    """Give the application its jobs."""
-    state.app.extensions["redraft-jobs"] = Jobs()
 
 
 def jobs() -> Jobs:

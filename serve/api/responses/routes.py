@@ -5,6 +5,8 @@ from contextlib import closing
 from typing import Any, get_args
 
 from flask import Blueprint, Response, jsonify, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import BaseConverter
 
 from feedback.fields import show as shown
 from feedback.tables import Response as Kept
@@ -12,16 +14,28 @@ from serve.api.context import caller, context
 from serve.api.errors import error_body, json_body
 from serve.api.operation import EVENTS, JSON, operation
 from serve.api.paging import PAGE, page_arguments
-from serve.api.responses import asking, background
-from serve.api.responses.background import jobs
+from serve.api.responses import asking
+from serve.api.responses.background import Jobs, jobs
 from serve.api.responses.request import LOGPROBS, Includable, ResponseRequest
 from serve.api.responses.state import State
 from serve.api.responses.structure import refused
 from serve.api.streaming import DONE, event, event_stream, while_heard
 from serve.turn.draft import Turn
 
+
+class ResponseId(BaseConverter):
+    """So that what OpenAI has beside the ids, and this server has not, is not found."""
+
+    regex = "resp_[^/]*"
+
+
+def _install(state: BlueprintSetupState) -> None:
+    state.app.extensions["redraft-jobs"] = Jobs()
+    state.app.url_map.converters["response"] = ResponseId
+
+
 blueprint = Blueprint("responses", __name__, url_prefix="/v1/responses")
-blueprint.record(background.install)
+blueprint.record(_install)
 
 Json = dict[str, Any]
 WHOLE = ("completed", "incomplete")
@@ -41,7 +55,7 @@ def create() -> Response:
     return (_in_background if asked.body.background else _now)(asked, turn, state)
 
 
-@blueprint.get("/<response_id>")
+@blueprint.get("/<response:response_id>")
 @operation(
     media=(JSON, EVENTS),
     query={"stream": FLAG, "starting_after": AFTER, "include": INCLUDE},
@@ -65,14 +79,14 @@ def show(response_id: str) -> Response:
     return event_stream(_told(job.follow(-1 if after is None else _number(after))))
 
 
-@blueprint.delete("/<response_id>")
+@blueprint.delete("/<response:response_id>")
 def delete(response_id: str) -> Json:
     """Remove a response with its input and output; its turn stays in the conversation."""
     _state().delete(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
 
 
-@blueprint.post("/<response_id>/cancel")
+@blueprint.post("/<response:response_id>/cancel")
 def cancel(response_id: str) -> Json:
     """Stop a background response; one that has ended stays as it is."""
     found = _state().find(response_id)
@@ -86,7 +100,7 @@ def cancel(response_id: str) -> Json:
     return job.cancel() if job else dict(found.resource)
 
 
-@blueprint.get("/<response_id>/input_items")
+@blueprint.get("/<response:response_id>/input_items")
 @operation(query={**PAGE, "order": ORDER, "include": INCLUDE})
 def input_items(response_id: str) -> Json:
     """The items that a response was asked with, the newest first; `order`, `limit`, `after`."""
