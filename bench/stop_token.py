@@ -31,7 +31,7 @@ from retrain.job import TrainJob
 from retrain.trainers import sft
 from serve.engines import open_engine
 from serve.engines.base import Engine, Sampling
-from serve.engines.transformers import model_source
+from serve.engines.builtin import model_source
 from serve.settings import load_settings
 
 LONGEST = 320  # tokens of a whole answer

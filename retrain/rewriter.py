@@ -24,6 +24,7 @@ from retrain.manifest import read_rows, seal, sha256, write_json
 from retrain.rewriter_rows import example, source_of, split, stream
 from retrain.rewriter_scores import score_by_source
 from serve.engines.base import Engine, Sampling
+from serve.engines.builtin import model_source
 from serve.settings import Settings, load_settings
 
 log = logging.getLogger("redraft")
@@ -181,9 +182,7 @@ def _train(
     start: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Every part that is not there yet; what the trainer said of each."""
-    # They import torch, which `redraft --help` must not.
-    from retrain.trainers import sft
-    from serve.engines.transformers import model_source
+    from retrain.trainers import sft  # imports torch, which `redraft --help` must not
 
     laid_out = stream(rows, given["epochs"], given["seed"])
     parts = [laid_out[i : i + PART] for i in range(0, len(laid_out), PART)]

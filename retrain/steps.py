@@ -22,6 +22,11 @@ from serve.engines.base import BASE, Engine
 log = logging.getLogger("redraft")
 
 GUARD_PROMPTS = 8
+WEIGHTLESS = {
+    "echo": "Engine echo repeats and has no weights to train.",
+    "openai": "Engine openai has no weights to train: they are its server's, which takes no "
+    "adapters.",
+}
 
 
 def snapshot(work: Work) -> dict[str, Any]:
@@ -43,10 +48,9 @@ def curated(work: Work, folder: Path) -> dict[str, Any]:
 
 def recipe(work: Work, folder: Path) -> dict[str, Any]:
     """What to train on which examples, and what to judge by; or a Refusal."""
-    if resolve(work.settings.engine) == "echo":
-        raise refusal.Refusal(
-            "Engine echo repeats and has no weights to train. Start with REDRAFT_ENGINE=auto."
-        )
+    engine = resolve(work.settings.engine)
+    if engine in WEIGHTLESS:
+        raise refusal.Refusal(f"{WEIGHTLESS[engine]} Start with REDRAFT_ENGINE=auto.")
     rows = read_rows(work.folder / "curate" / ROWS)
     train_rows = [row for row in rows if is_train(row)]
     found = {name: datasets.build(name, train_rows) for name in recipes.eaten()}

@@ -11,6 +11,7 @@ from retrain.datasets import columns
 from retrain.job import TrainJob
 from retrain.manifest import read_json, read_rows, seal, sealed, sha256, start_over, sync_folder
 from retrain.work import Work
+from serve.engines.builtin import model_source
 
 log = logging.getLogger("redraft")
 
@@ -106,6 +107,4 @@ def _adapter_folder(work: Work, name: str) -> Path:
 
 
 def _base_folder(work: Work) -> Path:
-    from serve.engines.transformers import model_source  # imports torch: only a training needs it
-
     return Path(model_source(work.settings.model, work.settings.home))

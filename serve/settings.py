@@ -36,13 +36,29 @@ class Settings(BaseSettings):
     model: str = Field(
         "smollm2-135m", description="Base model: the built-in one, a folder or a hub id."
     )
-    engine: Literal["auto", "transformers", "echo"] = Field(
+    engine: Literal["auto", "transformers", "vllm", "openai", "echo"] = Field(
         "auto", description="Text generator. `auto`: the fastest one installed here."
     )
     engine_url: str = Field(
         "", description="URL of a remote engine, with its `/v1`; empty: one on this machine."
     )
     engine_api_key: str = Field("", repr=False, description="Key that a remote engine asks for.")
+    context_window: int = Field(
+        0,
+        ge=0,
+        description="Tokens that the model behind engine `openai` takes; 0: what its server says, "
+        "8192 where it says nothing.",
+    )
+    vllm_python: str = Field(
+        "",
+        description="Python that has vLLM, for the one that `redraft up` runs with engine `vllm`; "
+        "empty: `.venv-vllm` beside Redraft's own environment, or that one.",
+    )
+    vllm_port: int = Field(8001, ge=1, le=65535, description="Port of that vLLM, on loopback.")
+    vllm_args: str = Field(
+        "",
+        description="More options for that vLLM, as on its command line: `--max-model-len 8192`.",
+    )
     quantization: Literal["none", "int8", "int4"] = Field(
         "none",
         description="Of the base weights in engine `transformers`: bitsandbytes' 8 or 4 bit.",

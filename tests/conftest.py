@@ -26,6 +26,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 ROOT = Path(__file__).parents[1]
+# Without compiling, and in numbers that do not depend on what else is in the batch.
+VLLM = {
+    "engine": "vllm",
+    "vllm_python": os.environ.get("REDRAFT_VLLM_PYTHON", str(ROOT / ".venv-vllm/bin/python")),
+    "vllm_args": "--enforce-eager --dtype float32",
+}
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -185,8 +191,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=2,  # of 32 numbers each, the least that vLLM takes on a CPU
+        num_key_value_heads=1,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         bos_token_id=1,
@@ -195,6 +201,32 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def vllm_port(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A real vLLM over the tiny model, started as `redraft up` starts it."""
+    home = tmp_path_factory.mktemp("vllm")
+    server = Redraft(home, model=tiny_model, vllm_port=free_port(), **VLLM)
+    port = int(server.environment["REDRAFT_VLLM_PORT"])
+
+    def answers() -> bool:
+        assert process.poll() is None, server.log.read_text()[-3000:]
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve.local_vllm"],
+            env=server.environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    wait_until(answers, 240, server.log.read_text)
+    yield port
+    process.terminate()
+    process.wait(30)
+    server.__exit__()
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,18 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from api_context import open_here
 from conftest import wait_until
 from hypothesis import given, strategies as st
+from werkzeug.serving import make_server
 
+from serve.api import create_app
 from serve.engines import engine_names, open_engine, resolve
 from serve.engines.base import (
     AdapterError,
@@ -18,19 +21,64 @@ from serve.engines.base import (
     Constraining,
     Engine,
     EngineError,
+    Options,
     Ranking,
     Sampling,
     Unsupported,
 )
 from serve.engines.text import StopText, TextStream
 from serve.engines.turns import FairLock
+from serve.settings import load_settings
 
 ASK = [{"role": "user", "content": "/count 12"}]
+# What an engine cannot do. It must say so, which is tested in place of the doing.
+CANNOT = {"openai": {"adapters", "logprobs", "score"}}
+ENGINES = [
+    pytest.param(name, marks=pytest.mark.vllm if name == "vllm" else ()) for name in engine_names()
+]
 
 
-@pytest.fixture(scope="module", params=engine_names())
-def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Engine:
-    return open_engine(request.param, str(tiny_model), tiny_model.parent)
+@pytest.fixture(scope="module")
+def upstream(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server with OpenAI's API for engine `openai`: ours, over engine echo."""
+    home = tmp_path_factory.mktemp("upstream")
+    settings = load_settings(home=home, engine="echo", model=str(tiny_model), rewrite="off")
+    with open_here(settings) as here:
+        server = make_server("127.0.0.1", 0, create_app(here), threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.port}/v1"
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[Engine]:
+    options = Options()
+    if request.param == "openai":
+        options = Options(url=request.getfixturevalue("upstream"))
+    elif request.param == "vllm":
+        options = Options(vllm_port=request.getfixturevalue("vllm_port"))
+    opened = open_engine(request.param, str(tiny_model), tiny_model.parent, options)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def adapting(engine: Engine, tiny_adapter: Path) -> Engine:
+    """The engine, where it takes adapters; where not, it has said so."""
+    if cannot(engine, "adapters"):
+        with pytest.raises(AdapterError, match=f"engine {engine.name} takes none"):
+            engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
+        with pytest.raises(AdapterError, match=f"engine {engine.name} takes none"):
+            write(engine, "a-0001-aaaaaa")
+        pytest.skip(f"{engine.name} takes no adapters, and says so")
+    return engine
+
+
+def cannot(engine: Engine, what: str) -> bool:
+    return what in CANNOT.get(engine.name, ())
 
 
 def write(engine: Engine, adapter: str | None = None, **sampling: object) -> list[Chunk]:
@@ -54,8 +102,13 @@ def test_text_is_the_tokens_text(engine: Engine) -> None:
 
 
 def test_every_token_has_the_samplers_logprob(engine: Engine) -> None:
-    for chunk in write(engine, temperature=0.8):
-        assert len(chunk.token_ids) == len(chunk.logprobs)
+    if cannot(engine, "logprobs"):
+        assert all(c.private and not c.logprobs for c in write(engine))
+        with pytest.raises(Unsupported, match="no log-probabilities"):
+            write(engine, logprobs=True)
+        return
+    for chunk in write(engine, temperature=0.8, logprobs=True):
+        assert len(chunk.token_ids) == len(chunk.logprobs) and not chunk.private
         assert all(value <= 0 for value in chunk.logprobs)
 
 
@@ -91,6 +144,10 @@ def test_closing_stops_the_generation(engine: Engine) -> None:
 
 
 def test_top_logprobs_are_sorted_and_begin_at_the_likeliest(engine: Engine) -> None:
+    if cannot(engine, "logprobs"):
+        with pytest.raises(Unsupported, match="no log-probabilities"):
+            write(engine, top_logprobs=4)
+        return
     chunk = next(c for c in write(engine, temperature=0, top_logprobs=4) if c.token_ids)
     values = [other.logprob for other in chunk.top_logprobs[0]]
     assert len(values) == 4
@@ -100,6 +157,10 @@ def test_top_logprobs_are_sorted_and_begin_at_the_likeliest(engine: Engine) -> N
 
 def test_score_gives_one_logprob_a_token(engine: Engine) -> None:
     prompt, answer = engine.encode_chat(ASK), engine.encode("one two")
+    if cannot(engine, "score"):
+        with pytest.raises(Unsupported, match="cannot score"):
+            engine.score(prompt, answer)
+        return
     scores = engine.score(prompt, answer)
     assert len(scores) == len(answer)
     assert all(value <= 0 for value in scores)
@@ -137,8 +198,10 @@ def test_a_schema_holds_every_draft(engine: Engine) -> None:
         answer = json.loads(text_of(chunks, draft))
         assert answer["color"] in ("red", "blue") and answer["sure"] in (True, False)
         assert next(c.finish_reason for c in reversed(chunks) if c.draft == draft) == "stop"
-    with pytest.raises(Unsupported, match="cannot be enforced"):
-        engine.check_schema('{"type": "nothing"}')
+    bad = '{"type": "nothing"}'
+    with pytest.raises(Unsupported, match="schema"):
+        engine.check_schema(bad)
+        write(engine, schema=bad)  # a remote engine may say so only now
 
 
 def test_tools_are_told_or_refused(engine: Engine) -> None:
@@ -146,9 +209,9 @@ def test_tools_are_told_or_refused(engine: Engine) -> None:
     if engine.name == "echo":
         assert "clock" in engine.decode(engine.encode_chat(ASK, [tool]))
     else:  # the tiny model's chat template knows none
-        with pytest.raises(Unsupported, match="chat template"):
+        with pytest.raises(Unsupported, match="tools"):
             engine.encode_chat(ASK, [tool])
-        with pytest.raises(Unsupported, match="chat template"):
+        with pytest.raises(Unsupported, match="tools"):
             engine.encode_chat([*ASK, {"role": "tool", "content": "12:00"}])
 
 
@@ -157,38 +220,38 @@ def test_a_prompt_longer_than_the_window_is_an_error(engine: Engine) -> None:
         list(engine.generate([5] * engine.context_window, Sampling()))
 
 
-def test_adapters_answer_under_immutable_names(engine: Engine, tiny_adapter: Path) -> None:
-    assert engine.adapters() == []
-    engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
+def test_adapters_answer_under_immutable_names(adapting: Engine, tiny_adapter: Path) -> None:
+    assert adapting.adapters() == []
+    adapting.load_adapter("a-0001-aaaaaa", tiny_adapter)
     try:
-        assert engine.adapters() == ["a-0001-aaaaaa"]
-        assert text_of(write(engine, "a-0001-aaaaaa")) != text_of(write(engine))
+        assert adapting.adapters() == ["a-0001-aaaaaa"]
+        assert text_of(write(adapting, "a-0001-aaaaaa")) != text_of(write(adapting))
         with pytest.raises(AdapterError, match="already loaded"):
-            engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
+            adapting.load_adapter("a-0001-aaaaaa", tiny_adapter)
     finally:
-        engine.unload_adapter("a-0001-aaaaaa")
+        adapting.unload_adapter("a-0001-aaaaaa")
     with pytest.raises(AdapterError, match="not loaded"):
-        write(engine, "a-0001-aaaaaa")
+        write(adapting, "a-0001-aaaaaa")
 
 
 def test_a_base_answer_is_the_same_after_an_adapter_came_and_went(
-    engine: Engine, tiny_adapter: Path
+    adapting: Engine, tiny_adapter: Path
 ) -> None:
-    before = write(engine)
-    engine.load_adapter("a-0002-bbbbbb", tiny_adapter)
-    assert ids_of(write(engine)) == ids_of(before)
-    engine.unload_adapter("a-0002-bbbbbb")
-    assert ids_of(write(engine)) == ids_of(before)
+    before = write(adapting)
+    adapting.load_adapter("a-0002-bbbbbb", tiny_adapter)
+    assert ids_of(write(adapting)) == ids_of(before)
+    adapting.unload_adapter("a-0002-bbbbbb")
+    assert ids_of(write(adapting)) == ids_of(before)
 
 
-def test_unloading_lets_a_running_answer_end(engine: Engine, tiny_adapter: Path) -> None:
-    engine.load_adapter("a-0003-cccccc", tiny_adapter)
-    whole = text_of(write(engine, "a-0003-cccccc", max_tokens=30))
-    chunks = engine.generate(
-        engine.encode_chat(ASK), Sampling(max_tokens=30, seed=3), "a-0003-cccccc"
+def test_unloading_lets_a_running_answer_end(adapting: Engine, tiny_adapter: Path) -> None:
+    adapting.load_adapter("a-0003-cccccc", tiny_adapter)
+    whole = text_of(write(adapting, "a-0003-cccccc", max_tokens=30))
+    chunks = adapting.generate(
+        adapting.encode_chat(ASK), Sampling(max_tokens=30, seed=3), "a-0003-cccccc"
     )
     first = next(chunks)
-    engine.unload_adapter("a-0003-cccccc")
+    adapting.unload_adapter("a-0003-cccccc")
     assert first.text + "".join(c.text for c in chunks) == whole
 
 
@@ -207,26 +270,26 @@ def damaged(source: Path, folder: Path, cut: int) -> Path:
 
 
 def test_a_truncated_adapter_is_refused_with_its_file(
-    engine: Engine, tiny_adapter: Path, tmp_path: Path
+    adapting: Engine, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(AdapterError, match=r"damaged: adapter_model\.safetensors .* sha256"):
-        engine.load_adapter("a-0004-dddddd", damaged(tiny_adapter, tmp_path / "cut", 100))
-    assert "a-0004-dddddd" not in engine.adapters()
+        adapting.load_adapter("a-0004-dddddd", damaged(tiny_adapter, tmp_path / "cut", 100))
+    assert "a-0004-dddddd" not in adapting.adapters()
 
 
 def test_an_adapter_of_another_base_model_is_refused(
-    engine: Engine, tiny_adapter: Path, tmp_path: Path
+    adapting: Engine, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     folder = damaged(tiny_adapter, tmp_path / "other", 0)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "base_model": "Qwen3-0.6B"}))
     with pytest.raises(AdapterError, match="trained on Qwen3-0.6B; this engine serves"):
-        engine.load_adapter("a-0005-eeeeee", folder)
+        adapting.load_adapter("a-0005-eeeeee", folder)
 
 
-def test_a_folder_without_weights_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_refused(adapting: Engine, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"has no adapter_config\.json"):
-        engine.load_adapter("a-0006-ffffff", tmp_path)
+        adapting.load_adapter("a-0006-ffffff", tmp_path)
 
 
 def test_transformers_sampler_logprobs_equal_the_scores(tiny_model: Path) -> None:
@@ -262,7 +325,9 @@ def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_engines_are_named() -> None:
-    with pytest.raises(EngineError, match=r"no engine 'gpt'. Known: echo, transformers"):
+    with pytest.raises(
+        EngineError, match=r"no engine 'gpt'. Known: echo, openai, transformers, vllm"
+    ):
         open_engine("gpt", "x", Path())
     assert resolve("auto") == "transformers"
 

@@ -39,7 +39,13 @@ def open_context(settings: Settings) -> Context:
     check(database)
     with database.session() as session:
         users.local_user(session)
-    options = Options(settings.engine_url, settings.engine_api_key, settings.quantization)
+    options = Options(
+        url=settings.engine_url,
+        api_key=settings.engine_api_key,
+        vllm_port=settings.vllm_port,
+        context_window=settings.context_window,
+        quantization=settings.quantization,
+    )
     engine = open_engine(settings.engine, settings.model, settings.home, options)
     serving = Serving(engine, database, settings.drain_seconds)
     serving.start()

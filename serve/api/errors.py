@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from feedback.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, RecordError
-from serve.engines.base import AdapterError, EngineError, Unsupported
+from serve.engines.base import AdapterError, EngineError, Unavailable, Unsupported
 from serve.turn.window import WindowError
 
 log = logging.getLogger("redraft")
@@ -43,6 +43,7 @@ STATUS: dict[type[Exception], int] = {
     WindowError: 400,
     AdapterError: 409,
     Unsupported: 400,
+    Unavailable: 503,
     EngineError: 500,
 }
 CODES: dict[type[Exception], str] = {
@@ -50,6 +51,7 @@ CODES: dict[type[Exception], str] = {
     WindowError: "context_length_exceeded",
     AdapterError: "adapter_unusable",
     Unsupported: "unsupported",
+    Unavailable: "engine_unavailable",
 }
 
 

@@ -143,8 +143,11 @@ class SamplingRequest(Parameters):
         """Whether a stream tells the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def drawn(self, settings: Settings, max_tokens: int, top_logprobs: int) -> Sampling:
-        """The sampling settings, with the server's defaults. Raises ApiError 400."""
+    def drawn(self, settings: Settings, max_tokens: int, top_logprobs: int | None) -> Sampling:
+        """The sampling settings, with the server's defaults; `top_logprobs` None shows none.
+
+        Raises ApiError 400.
+        """
         self._check(settings)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return Sampling(
@@ -154,7 +157,8 @@ class SamplingRequest(Parameters):
             n=self.n or 1,
             stop=tuple(stop),
             seed=self.seed,
-            top_logprobs=top_logprobs,
+            logprobs=top_logprobs is not None,
+            top_logprobs=top_logprobs or 0,
             frequency_penalty=_or(self.frequency_penalty, 0.0),
             presence_penalty=_or(self.presence_penalty, 0.0),
         )
@@ -190,7 +194,7 @@ class ChatRequest(SamplingRequest, Labels):
         if self.top_logprobs is not None and not self.logprobs:
             raise _refused("top_logprobs", "top_logprobs needs logprobs: true.")
         most = self.max_completion_tokens or self.max_tokens or settings.max_tokens
-        return self.drawn(settings, most, self.top_logprobs or 0)
+        return self.drawn(settings, most, (self.top_logprobs or 0) if self.logprobs else None)
 
 
 TokenIds = list[int]
@@ -224,7 +228,7 @@ class CompletionRequest(SamplingRequest):
         if self.best_of is not None and self.best_of != (self.n or 1):
             raise _refused("best_of", "best_of is not supported: all n texts are returned.")
         most = 16 if self.max_tokens is None else self.max_tokens
-        return self.drawn(settings, most, self.logprobs or 0)
+        return self.drawn(settings, most, self.logprobs)
 
 
 class ChatRestTurn(Strict):

@@ -9,8 +9,11 @@ import httpx
 
 from feedback.database import open_database
 from feedback.migrate import migrate
+from serve import local_vllm
 from serve.api.authentication import require_users
 from serve.api.server import bind
+from serve.engines import resolve
+from serve.engines.vllm_python import require_vllm_python
 from serve.home import prepare_home
 from serve.logs import log_to_stderr
 from serve.processes import Child, ProcessError, Supervisor
@@ -52,6 +55,9 @@ def _prepare(settings: Settings, page: bool) -> None:
     prepare_home(settings.home)
     for port, variable in _ports(settings, page):
         bind(settings.host, port, variable).close()
+    if _runs_vllm(settings):
+        require_vllm_python(settings.vllm_python)
+        bind("127.0.0.1", settings.vllm_port, "REDRAFT_VLLM_PORT").close()
     database = open_database(settings.database_url)
     try:
         migrate(database)
@@ -65,7 +71,14 @@ def _ports(settings: Settings, page: bool) -> list[tuple[int, str]]:
     return [*ports, (settings.page_port, "REDRAFT_PAGE_PORT")] if page else ports
 
 
+def _runs_vllm(settings: Settings) -> bool:
+    return resolve(settings.engine) == "vllm" and not settings.engine_url
+
+
 def _start(supervisor: Supervisor, settings: Settings, page: bool, scheduler: bool) -> None:
+    if _runs_vllm(settings):
+        vllm = supervisor.add("vLLM", "serve.local_vllm")
+        _await(supervisor, vllm, local_vllm.health_url(settings))
     api = supervisor.add("API", "serve.api")
     shown = _start_page(supervisor, settings) if page else None
     _await(supervisor, api, f"{settings.api_url}/readyz")

@@ -4,13 +4,14 @@ import importlib
 import importlib.util
 from pathlib import Path
 
+from serve.engines import vllm_python
 from serve.engines.base import Engine, EngineError, Options
 
 DEFAULT = Options()
 FASTEST_FIRST = ("transformers",)
 SHARED = {
     "__init__", "adapter_folder", "base", "batching", "builtin", "delimiter", "grammar",
-    "instances", "sampler", "text", "tokenizer", "turns",
+    "instances", "remote", "sampler", "text", "tokenizer", "turns", "vllm_python", "vllm_wire",
 }  # fmt: skip
 
 
@@ -23,6 +24,8 @@ def resolve(name: str) -> str:
     """The engine's file name behind `auto`."""
     if name != "auto":
         return name
+    if vllm_python.fits_here():
+        return "vllm"
     for candidate in FASTEST_FIRST:
         if importlib.util.find_spec(candidate):
             return candidate

@@ -29,6 +29,17 @@ def unenforceable(why: object) -> Unsupported:
     )
 
 
+class Unavailable(EngineError):
+    """An engine that is a server of its own does not answer now; later it may.
+
+    `reason` is what the server itself said, where it did.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class AdapterError(EngineError):
     """An adapter cannot be loaded or does not exist here."""
 
@@ -37,8 +48,10 @@ class AdapterError(EngineError):
 class Options:
     """What an operator tells an engine; each takes what it knows."""
 
-    url: str = ""  # of a remote engine, with its `/v1`
+    url: str = ""  # of a remote engine, with its `/v1`; empty: one on this machine
     api_key: str = field(default="", repr=False)
+    vllm_port: int = 8001  # of the vLLM that `redraft up` runs
+    context_window: int = 0  # tokens that a model elsewhere takes; 0: what its server says
     quantization: str = "none"  # of the base weights: none, int8, int4
 
 
@@ -47,6 +60,7 @@ class Sampling:
     """How to draw: OpenAI's parameters. `temperature` 0 is greedy, `top_k` 0 is off.
 
     `schema` is a JSON schema, as JSON text, that the answer is held to while it is drawn.
+    `logprobs` says that somebody wants to see them, so an engine that has none must refuse.
     """
 
     max_tokens: int = 512
@@ -56,6 +70,7 @@ class Sampling:
     n: int = 1
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    logprobs: bool = False
     top_logprobs: int = 0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
@@ -87,7 +102,9 @@ class Chunk:
     (a character of several tokens, a stop string that may be coming) and catches up later; a
     character that the end cuts through never comes.
     `logprobs` are the sampler's: log-softmax(logits / temperature) of the token, before
-    top-p and a schema narrow the choice.
+    top-p and a schema narrow the choice; empty where the engine cannot know that number. With
+    `private` the token ids are an encoding of the engine's own, good for counting and `decode`, and
+    not the base model's.
     `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`
     beside it when a stop string ended the draft. `more` says that another chunk is at hand already,
     so that the two may be sent together.
@@ -101,6 +118,7 @@ class Chunk:
     finish_reason: str | None = None
     stopped_by: str | None = None
     more: bool = False
+    private: bool = False
 
 
 class Engine(Protocol):
@@ -126,7 +144,10 @@ class Engine(Protocol):
     def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
     ) -> Iterator[Chunk]:
-        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token."""
+        """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token.
+
+        Raises Unsupported for `logprobs` that it does not know.
+        """
 
     def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None

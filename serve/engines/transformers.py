@@ -34,7 +34,7 @@ from serve.engines.base import (
     Scored,
 )
 from serve.engines.batching import Decoder, Job
-from serve.engines.builtin import NAME as BUILTIN, builtin_folder
+from serve.engines.builtin import model_source
 from serve.engines.grammar import Grammars
 from serve.engines.sampler import Sampler
 from serve.engines.tokenizer import ChatTokenizer, first_line, unreadable
@@ -160,14 +160,6 @@ def _scored(logprobs: torch.Tensor, given: torch.Tensor, top: int) -> list[Score
         for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
     return [Scored(*each) for each in zip(given.tolist(), own, tops, strict=True)]
-
-
-def model_source(model: str, home: Path) -> str:
-    """What transformers loads: the converted built-in model's folder, a folder, or a hub id."""
-    if model == BUILTIN:
-        return str(builtin_folder(home))
-    folder = Path(model).expanduser()
-    return str(folder) if folder.is_dir() else model
 
 
 def fast_dtype(device: str) -> torch.dtype:

@@ -73,6 +73,18 @@ class Draft:
     top_logprobs: list[Any] = field(default_factory=list)
     finish_reason: str | None = None
     stopped_by: str | None = None
+    private: bool = False
+
+    @property
+    def known_ids(self) -> list[int] | None:
+        """The base model's tokens; None where the engine does not know them."""
+        return None if self.private else self.token_ids
+
+    @property
+    def known_logprobs(self) -> list[float] | None:
+        """The sampler's, one per token; None where the engine does not know them all."""
+        whole = not self.private and len(self.logprobs) == len(self.token_ids)
+        return self.logprobs if whole else None
 
     @property
     def reasoning(self) -> str:
@@ -88,6 +100,7 @@ class Draft:
         self.token_ids += chunk.token_ids
         self.logprobs += chunk.logprobs
         self.top_logprobs += chunk.top_logprobs
+        self.private = self.private or chunk.private
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self.stopped_by = chunk.stopped_by or self.stopped_by
         text, reasoned = chunk.text, len(self.reasoning)

@@ -12,6 +12,7 @@ from feedback.owned import own_completion
 from feedback.tables import Completion, Reasoning, Turn, User
 from prompts.answer_first import DELIMITER
 from serve.engines.base import Engine, Sampling
+from serve.turn.draft import Draft
 from serve.turn.serving import Serving
 
 
@@ -51,25 +52,32 @@ def reason(
         yield found.known.text, found.known.finish_reason
         return
     completion = found.completion
-    token_ids = completion.token_ids or []
+    token_ids = completion.token_ids
+    if token_ids is None:  # of an engine that does not know them
+        token_ids = engine.encode(completion.text + DELIMITER)
     prompt_ids = [*engine.encode_chat(found.turn.messages), *token_ids]
     text = engine.decode(token_ids).partition(DELIMITER)[2]  # what shared the delimiter's token
-    made: dict[str, Any] = {"token_ids": [], "logprobs": [], "finish_reason": "stop"}
+    made = Draft(completion.id)
     with serving.lease_again(completion.adapter) as adapter:
         if text:
             yield text, None
         sampling = _sampling(completion.sampling, max_tokens)
         with closing(engine.generate(prompt_ids, sampling, adapter)) as chunks:  # type: ignore[type-var]
             for chunk in chunks:
-                text += chunk.text
-                made["token_ids"] += chunk.token_ids
-                made["logprobs"] += chunk.logprobs
-                made["finish_reason"] = chunk.finish_reason or made["finish_reason"]
+                made.add(chunk)
                 if chunk.text:
                     yield chunk.text, None
+    finish_reason = made.finish_reason or "stop"
     with database.session() as session:
-        record.record_reasoning(session, completion_id=completion.id, text=text, **made)
-    yield "", made["finish_reason"]
+        record.record_reasoning(
+            session,
+            completion_id=completion.id,
+            text=text + made.text,
+            token_ids=made.known_ids,
+            logprobs=made.known_logprobs,
+            finish_reason=finish_reason,
+        )
+    yield "", finish_reason
 
 
 def _sampling(recorded: dict[str, Any], max_tokens: int) -> Sampling:

@@ -1,0 +1,283 @@
+"""Engine `vllm`: vLLM's own server, run by `redraft up` or anywhere else, reached over HTTP.
+
+Prompts go to it as token ids, so that what is sent, recorded and trained on are the same tokens.
+vLLM batches, shares the prefill of n drafts and of common beginnings, and applies adapters at run
+time. It forgets them when it restarts: a request that finds its adapter missing loads it again.
+
+**Log-probabilities.** With `--logprobs-mode processed_logprobs`, which `redraft up` sets, vLLM
+reports log-softmax of the logits after penalties, temperature, *top-k and top-p*. That is what
+`Chunk` wants where nothing is cut. After a cut, or under a schema, it is of what is left over, so
+such answers come without. vLLM's own default, `raw_logprobs`, is taken before the temperature: from
+a server that has it, only answers at temperature 1, or greedy ones, without penalties have it.
+"""
+
+import logging
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from serve.engines.adapter_folder import verify_adapter
+from serve.engines.base import (
+    AdapterError,
+    Chunk,
+    EngineError,
+    Options,
+    Sampling,
+    Scored,
+    Unavailable,
+    Unsupported,
+)
+from serve.engines.builtin import model_source
+from serve.engines.grammar import Grammars
+from serve.engines.remote import Event, Refused, Remote
+from serve.engines.tokenizer import ChatTokenizer
+from serve.engines.vllm_python import LOG
+from serve.engines.vllm_wire import Draft, generation, scored, scoring
+
+log = logging.getLogger("redraft")
+
+NOT_FOUND = 404
+PROBE = "Grüße, 世界! 2 + 2 = 4\n\tok"
+COLD, HOT = 0.1, 2.0  # temperatures that make a distribution steep and flat
+NOISE = 0.05  # of a log-probability, between two runs in bf16
+
+
+def open_engine(model: str, home: Path, options: Options) -> "VllmEngine":
+    remote = _remote(home, options)
+    try:
+        return VllmEngine(model, home, remote)
+    except BaseException:
+        remote.close()
+        raise
+
+
+class VllmEngine:
+    """A vLLM server, and the adapters that it is to answer under."""
+
+    name = "vllm"
+
+    def __init__(self, model: str, home: Path, remote: Remote) -> None:
+        self.model, self._remote = model, remote
+        card = self._find_card()
+        self._served, self.context_window = str(card["id"]), int(card["max_model_len"])
+        source = model_source(model, home)
+        self._tokenizer = ChatTokenizer(model, source)
+        self.encode_chat = self._tokenizer.encode_chat
+        self.encode, self.decode = self._tokenizer.encode, self._tokenizer.decode
+        self.vocabulary_size = int(AutoConfig.from_pretrained(source).get_text_config().vocab_size)
+        self._grammars = Grammars(self._tokenizer.hf, self.vocabulary_size, self._tokenizer.ends())
+        self._adapters: dict[str, Path] = {}
+        self._loading = threading.Lock()
+        self._check_tokens()
+        self._processed = self._reports_processed()
+
+    def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> Iterator[Chunk]:
+        self._require(adapter)
+        room = self.context_window - len(prompt_ids)
+        if room < 1:
+            raise EngineError(
+                f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
+                f"{self.context_window}. Shorten the conversation."
+            )
+        known = self._knows_logprobs(sampling)
+        if (sampling.logprobs or sampling.top_logprobs) and not known:
+            raise Unsupported(
+                "This vLLM does not know log-probabilities under these sampling settings: leave "
+                "out top_p, top_k and the schema, or logprobs. One that was started elsewhere "
+                "needs --logprobs-mode processed_logprobs as well."
+            )
+        drafts = [Draft(i, self.decode, sampling, known) for i in range(sampling.n)]
+        body = generation(prompt_ids, sampling, room)
+        with closing(self._events(body, adapter)) as events:
+            for event, more in events:
+                for choice in event["choices"]:
+                    if chunk := drafts[choice["index"]].take(choice, more):
+                        yield chunk
+
+    def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
+    ) -> list[float]:
+        return [each.logprob for each in self.rank(prompt_ids, completion_ids, 0, adapter)]
+
+    def rank(
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        top: int,
+        adapter: str | None = None,
+    ) -> list[Scored]:
+        self._require(adapter)
+        if not completion_ids:
+            return []
+        answer = self._answer(scoring([*prompt_ids, *completion_ids], top), adapter)
+        places = answer["choices"][0]["prompt_logprobs"][len(prompt_ids) :]
+        pairs = zip(completion_ids, places, strict=True)
+        return [scored(token_id, place, top) for token_id, place in pairs]
+
+    def check_schema(self, schema: str) -> None:
+        # vLLM says so only once it is asked to draw; its default backend reads the same grammar.
+        self._grammars.matcher(schema)
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        if name in self._adapters:
+            raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
+        verify_adapter(name, path, self.model)
+        with self._loading:
+            self._put(name, path.absolute())
+            self._adapters[name] = path.absolute()
+
+    def unload_adapter(self, name: str) -> None:
+        self._require(name)
+        with self._loading:
+            del self._adapters[name]
+            try:
+                self._remote.post("/unload_lora_adapter", {"lora_name": name})
+            except (Refused, Unavailable) as error:  # one that restarted has forgotten it
+                log.warning("Adapter %s was not unloaded from vLLM: %s", name, error)
+
+    def adapters(self) -> list[str]:
+        return sorted(self._adapters)
+
+    def close(self) -> None:
+        self._remote.close()
+
+    def _require(self, adapter: str | None) -> None:
+        if adapter is not None and adapter not in self._adapters:
+            raise AdapterError(
+                f"Adapter {adapter} is not loaded in engine vllm. Loaded: "
+                f"{', '.join(self.adapters()) or 'none'}."
+            )
+
+    def _events(self, body: dict[str, Any], adapter: str | None) -> Generator[Event]:
+        body = {**body, "model": adapter or self._served}
+        try:
+            yield from self._remote.stream("/completions", body)
+        except Refused as error:  # before the first event
+            self._mend(error, adapter, body)
+            yield from self._remote.stream("/completions", body)
+
+    def _answer(self, body: dict[str, Any], adapter: str | None) -> Any:
+        body = {**body, "model": adapter or self._served}
+        try:
+            return self._remote.post("/completions", body)
+        except Refused as error:
+            self._mend(error, adapter, body)
+            return self._remote.post("/completions", body)
+
+    def _mend(self, error: Refused, adapter: str | None, body: dict[str, Any]) -> None:
+        """Load an adapter that a restarted vLLM has forgotten; raise what else was refused."""
+        if error.status != NOT_FOUND or adapter is None:
+            if "structured_outputs" in body:
+                raise Unsupported(f"vLLM cannot hold to this schema: {error.reason}") from error
+            raise error
+        with self._loading:
+            self._require(adapter)
+            self._put(adapter, self._adapters[adapter])
+        log.info("vLLM had forgotten adapter %s, which is loaded again", adapter)
+
+    def _put(self, name: str, path: Path) -> None:
+        """Make vLLM answer under `name` with the weights in `path`. Raises AdapterError."""
+        there = {card["id"]: card.get("root") for card in self._cards()}.get(name)
+        if there == str(path):
+            return  # vLLM outlived the process that loaded it
+        if there is not None:
+            raise AdapterError(
+                f"vLLM at {self._remote.url} answers under {name} with the weights in {there}, not "
+                f"{path}. Names are immutable: restart that vLLM, or unload {name} there."
+            )
+        try:
+            body = {"lora_name": name, "lora_path": str(path)}
+            self._remote.post("/load_lora_adapter", body)
+        except (Refused, Unavailable) as error:
+            if not error.reason:
+                raise
+            raise _unloadable(name, path, error) from error
+
+    def _cards(self) -> list[dict[str, Any]]:
+        cards: list[dict[str, Any]] = self._remote.get("/models")["data"]
+        return cards
+
+    def _find_card(self) -> dict[str, Any]:
+        """What vLLM says of our base model. Raises EngineError when it serves another."""
+        bases = [card for card in self._cards() if not card.get("parent")]
+        for card in bases:
+            if self.model in (card["id"], card.get("root")) or _name(self.model) in map(
+                _name, (card["id"], card.get("root") or "")
+            ):
+                if "max_model_len" in card:
+                    return card
+                raise EngineError(
+                    f"The server at {self._remote.url} is not vLLM: it does not tell its window. "
+                    "REDRAFT_ENGINE=openai takes any server with OpenAI's API, without adapters."
+                )
+        raise EngineError(
+            f"vLLM at {self._remote.url} serves {', '.join(card['id'] for card in bases)}; "
+            f"REDRAFT_MODEL is {self.model}. Set REDRAFT_MODEL to what it serves, or start it with "
+            f"--model and --served-model-name {self.model}."
+        )
+
+    def _check_tokens(self) -> None:
+        """Raises EngineError when vLLM's tokens are not ours: answers would be noise."""
+        body = {"model": self._served, "prompt": PROBE, "add_special_tokens": False}
+        theirs = self._remote.post("/tokenize", body, above=True)["tokens"]
+        if theirs != self.encode(PROBE):
+            raise EngineError(
+                f"vLLM at {self._remote.url} has another tokenizer than {self.model} has here. "
+                "Let both read the same folder."
+            )
+
+    def _reports_processed(self) -> bool:
+        """Whether its log-probabilities are taken after the temperature; found out by one."""
+        if self._top_logprob(COLD) - self._top_logprob(HOT) > NOISE:
+            return True
+        log.warning(
+            "vLLM at %s reports log-probabilities before the temperature, so answers at other "
+            "temperatures than 1 are recorded without. Start it with --logprobs-mode "
+            "processed_logprobs.",
+            self._remote.url,
+        )
+        return False
+
+    def _top_logprob(self, temperature: float) -> float:
+        sampling = Sampling(max_tokens=1, temperature=temperature, top_logprobs=1)
+        body = generation(self.encode(PROBE), sampling, 1) | {"stream": False}
+        place = self._answer(body, None)["choices"][0]["logprobs"]["top_logprobs"][0]
+        return float(max(place.values()))
+
+    def _knows_logprobs(self, sampling: Sampling) -> bool:
+        """Whether what vLLM reports is log-softmax(logits / temperature), with nothing cut."""
+        if sampling.schema is not None:
+            return False
+        if self._processed:
+            cut = sampling.top_p < 1 or sampling.top_k > 0
+            return not cut or sampling.temperature == 0
+        punished = sampling.frequency_penalty or sampling.presence_penalty
+        return sampling.temperature in (0, 1) and not punished
+
+
+def _remote(home: Path, options: Options) -> Remote:
+    if options.url:
+        way_out = "Start it, or set REDRAFT_ENGINE_URL to where it listens."
+        return Remote("vLLM", options.url, options.api_key, way_out)
+    url = f"http://127.0.0.1:{options.vllm_port}/v1"
+    way_out = f"`redraft up` starts it, also again, which takes a minute; {home / LOG} has its log."
+    return Remote("vLLM", url, options.api_key, way_out)
+
+
+def _name(path: str) -> str:
+    return Path(path).name.lower()
+
+
+def _unloadable(name: str, path: Path, error: Refused | Unavailable) -> AdapterError:
+    return AdapterError(
+        f"vLLM did not load adapter {name} from {path}: {error.reason.rstrip('.')}. What serves "
+        "now goes on serving. A vLLM elsewhere must see the same folder, and be started with "
+        "--enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and a --max-lora-rank that is enough; "
+        "the one of `redraft up` learns new ranks when it starts."
+    )

@@ -1,0 +1,152 @@
+"""vLLM as `redraft up` runs it: a swap under load, and a kill that costs only the restart."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from conftest import VLLM, Redraft, free_port, wait_until
+from safetensors.torch import load_file, save_file
+
+from feedback import adapters
+from feedback.database import open_database
+
+pytestmark = pytest.mark.vllm
+Make = Callable[..., Redraft]
+
+FIRST, SECOND = "a-0001-aaaaaa", "a-0002-bbbbbb"
+GREEDY = {"temperature": 0, "max_tokens": 24}
+
+
+def register(server: Redraft, tiny_adapter: Path, name: str, sign: float) -> None:
+    """Put an adapter into the server's home and record; `sign` makes it one of its own."""
+    folder = server.home / "adapters" / name
+    shutil.copytree(tiny_adapter, folder)
+    weights = folder / "adapter_model.safetensors"
+    changed = {
+        key: value * sign if "lora_B" in key else value for key, value in load_file(weights).items()
+    }
+    save_file(changed, weights)
+    database = open_database(f"sqlite:///{server.home / 'redraft.db'}")
+    with database.session() as session:
+        adapters.register_adapter(
+            session,
+            name=name,
+            base_model=server.environment["REDRAFT_MODEL"],
+            path=str(folder),
+            digest=name,
+        )
+    database.close()
+
+
+def processes(server: Redraft) -> list[psutil.Process]:
+    """vLLM's own processes, its API server first."""
+    assert server.process is not None
+    port = server.environment["REDRAFT_VLLM_PORT"]
+    every = psutil.Process(server.process.pid).children(recursive=True)
+    api = next(
+        p
+        for p in every
+        if "vllm.entrypoints.openai.api_server" in p.cmdline() and port in p.cmdline()
+    )
+    return [api, *api.children(recursive=True)]
+
+
+def answer(server: Redraft) -> tuple[str, str]:
+    """(adapter, text) of a greedy answer."""
+    found = server.ask("hello", **GREEDY)
+    return found["redraft"]["adapter"], found["choices"][0]["message"]["content"]
+
+
+def status(server: Redraft) -> int:
+    """Of a short question, which is answered or told that vLLM is away, and nothing else."""
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+    found = server.http.post("/v1/chat/completions", json=body)
+    away = found.status_code == 503 and found.json()["error"]["code"] == "engine_unavailable"
+    assert found.status_code == 200 or away, found.text
+    return found.status_code
+
+
+def promote(server: Redraft, name: str) -> None:
+    done = server.http.post(f"/v1/adapters/{name}/promote", json={"reason": "test"})
+    assert done.status_code == 200, done.text
+
+
+class Load:
+    """Clients that ask, whole and streamed, until the block ends; what they saw."""
+
+    def __init__(self, server: Redraft, clients: int = 6) -> None:
+        self.adapters: list[str] = []
+        self.failures: list[str] = []
+        self._url, self._stop = server.url, threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def seen(self, name: str) -> Callable[[], bool]:
+        """Whether several answers came from this adapter since now."""
+        since = len(self.adapters)
+        return lambda: self.adapters[since:].count(name) >= 6 or bool(self.failures)
+
+    def _ask(self, client: int) -> None:
+        streamed = bool(client % 2)
+        body = {
+            "messages": [{"role": "user", "content": f"client {client}"}],
+            "max_tokens": 24, "stream": streamed,
+        }  # fmt: skip
+        with httpx.Client(base_url=self._url, trust_env=False, timeout=120) as http:
+            while not self._stop.is_set():
+                found = http.post("/v1/chat/completions", json=body)
+                if found.status_code != 200 or '"error"' in found.text:
+                    self.failures.append(found.text)
+                self.adapters.append(found.headers.get("x-redraft-adapter", ""))
+
+
+def test_a_swap_under_load_and_a_kill(
+    make_redraft: Make, tiny_model: Path, tiny_adapter: Path
+) -> None:
+    server = make_redraft(model=tiny_model, vllm_port=free_port(), **VLLM)
+    assert server.command("db", "migrate").returncode == 0
+    register(server, tiny_adapter, FIRST, 1.0)
+    register(server, tiny_adapter, SECOND, -1.0)
+    server.start("--no-page", "--no-scheduler", seconds=300)
+    assert "Loading" in server.log.read_text() and "vLLM is ready after" in server.log.read_text()
+    base = answer(server)
+
+    with Load(server) as load:
+        wait_until(load.seen("base"), 60)
+        for name in (FIRST, SECOND, FIRST):
+            promote(server, name)
+            wait_until(load.seen(name), 60)
+    assert load.failures == []
+    assert set(load.adapters) == {"base", FIRST, SECOND}
+
+    before = answer(server)
+    assert before[0] == FIRST and before[1] != base[1]
+    for victim in (0, -1):  # its API server, then its core
+        processes(server)[victim].kill()
+        wait_until(lambda: status(server) == 503, 60)
+        wait_until(lambda: status(server) == 200, 300, lambda: server.log.read_text()[-3000:])
+        assert answer(server) == before
+    api = processes(server)
+    server.stop()
+    assert not any(process.is_running() for process in api)
+
+
+def test_vllm_that_cannot_start_says_why(make_redraft: Make, tiny_model: Path) -> None:
+    settings: dict[str, Any] = {**VLLM, "vllm_args": "--no-such-option"}
+    server = make_redraft(model=tiny_model, vllm_port=free_port(), **settings)
+    said = server.command("up", "--no-page", "--no-scheduler", seconds=120)
+    assert said.returncode == 1 and "no-such-option" in said.stderr and "vllm.log" in said.stderr
