@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     model: str = Field(
         "smollm2-135m", description="Base model: the built-in one, a folder or a hub id."
     )
-    engine: Literal["auto", "transformers", "vllm", "openai", "echo"] = Field(
+    engine: Literal["auto", "openvino", "transformers", "vllm", "openai", "echo"] = Field(
         "auto", description="Text generator. `auto`: the fastest one installed here."
     )
     engine_url: str = Field(
@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     )
     quantization: Literal["none", "int8", "int4"] = Field(
         "none",
-        description="Of the base weights in engine `transformers`: bitsandbytes' 8 or 4 bit.",
+        description="Of the base weights in engine `transformers`: bitsandbytes' 8 or 4 bit. "
+        "`openvino` has 8 bit always.",
     )
     host: str = Field("127.0.0.1", description="Address that the API and the page listen on.")
     login: Literal["auto", "always"] = Field(

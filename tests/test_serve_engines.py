@@ -326,9 +326,15 @@ def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 def test_unknown_engines_are_named() -> None:
     with pytest.raises(
-        EngineError, match=r"no engine 'gpt'. Known: echo, openai, transformers, vllm"
+        EngineError, match=r"no engine 'gpt'. Known: echo, openai, openvino, transformers, vllm"
     ):
         open_engine("gpt", "x", Path())
+
+
+def test_auto_is_the_fastest_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve("auto") == "openvino"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve("auto") == "transformers"
 
 
@@ -420,7 +426,7 @@ def test_many_at_once_get_what_each_would_get_alone(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In float32 padding changes nothing that a greedy choice could see.
-    monkeypatch.setattr("serve.engines.transformers.fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr("serve.engines.weights.fast_dtype", lambda device: torch.float32)
     engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
     prompts = ["a", "something longer than that", "b c d", "x" * 60, "q", "why?"]
     alone = [together(engine, [p], max_tokens=8 + 7 * i)[0] for i, p in enumerate(prompts)]
@@ -445,7 +451,7 @@ def test_a_new_request_does_not_wait_for_a_running_one(tiny_model: Path) -> None
     next(long)
     assert write(engine)
     decoder = engine._decoder  # type: ignore[attr-defined]
-    wait_until(lambda: [batch.rows for batch in decoder._batches] == [1], 5)  # the long one goes on
+    wait_until(lambda: decoder._batches.rows == 1, 5)  # the long one goes on
     long.close()  # type: ignore[attr-defined]
-    wait_until(lambda: not decoder._batches, 5)  # and its row is given up
+    wait_until(lambda: not decoder._batches.rows, 5)  # and its row is given up
     engine.close()

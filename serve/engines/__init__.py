@@ -2,38 +2,68 @@
 
 import importlib
 import importlib.util
+import logging
 from pathlib import Path
 
 from serve.engines import vllm_python
-from serve.engines.base import Engine, EngineError, Options
+from serve.engines.base import Engine, EngineError, Options, Unsupported
+
+log = logging.getLogger("redraft")
 
 DEFAULT = Options()
-FASTEST_FIRST = ("transformers",)
+FASTEST_FIRST = ("openvino", "transformers")
+ON_CPU = {"openvino"}  # where there is a GPU, they would leave it idle
 SHARED = {
-    "__init__", "adapter_folder", "base", "batching", "builtin", "delimiter", "grammar",
-    "instances", "remote", "sampler", "text", "tokenizer", "turns", "vllm_python", "vllm_wire",
+    "__init__", "adapter_folder", "base", "batching", "blocks", "builtin", "delimiter", "grammar",
+    "instances", "openvino_cache", "openvino_graph", "openvino_runtime", "openvino_weights",
+    "paged", "remote", "sampler", "scoring", "text", "tokenizer", "turns", "vllm_python",
+    "vllm_wire", "weights",
 }  # fmt: skip
 
 
 def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -> Engine:
-    """Open engine `name` ("auto": the fastest installed) on a base model. Raises EngineError."""
-    return _module(resolve(name)).open_engine(model, home, options)  # type: ignore[no-any-return]
+    """Open engine `name` on a base model; "auto" is the fastest one here that serves it.
+
+    Raises EngineError.
+    """
+    *faster, last = _installed() if name == "auto" else [name]
+    for candidate in faster:
+        try:
+            return _open(candidate, model, home, options)
+        except Unsupported as error:
+            log.info("%s `auto` tries the next one.", error)
+    return _open(last, model, home, options)
 
 
 def resolve(name: str) -> str:
-    """The engine's file name behind `auto`."""
-    if name != "auto":
-        return name
+    """The engine's file name behind `auto`: the fastest that is installed for this machine."""
+    return _installed()[0] if name == "auto" else name
+
+
+def _installed() -> list[str]:
+    found = [name for name in FASTEST_FIRST if importlib.util.find_spec(name)]
     if vllm_python.fits_here():
-        return "vllm"
-    for candidate in FASTEST_FIRST:
-        if importlib.util.find_spec(candidate):
-            return candidate
-    raise EngineError(
-        "No engine is installed: `auto` looked for "
-        + ", ".join(FASTEST_FIRST)
-        + ". Install `redraft`, or start with REDRAFT_ENGINE=echo to try the page without a model."
-    )
+        found.insert(0, "vllm")
+    if found and found[0] in ON_CPU and _has_gpu():
+        found = [name for name in found if name not in ON_CPU]
+    if not found:
+        raise EngineError(
+            "No engine is installed: `auto` looked for "
+            + ", ".join(FASTEST_FIRST)
+            + ". Install `redraft`, or start with REDRAFT_ENGINE=echo to try the page without a "
+            "model."
+        )
+    return found
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _open(name: str, model: str, home: Path, options: Options) -> Engine:
+    return _module(name).open_engine(model, home, options)  # type: ignore[no-any-return]
 
 
 def _module(name: str):  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import DynamicCache
@@ -36,6 +36,7 @@ class Job:
     out: "queue.SimpleQueue[Outcome]" = field(default_factory=queue.SimpleQueue)
     tokens: list[int] = field(default_factory=list)  # the next input of each living row
     cancelled: bool = False
+    wanted: int = 1  # of the prompt's logits, the last ones
 
     def draw(self, logits: torch.Tensor) -> list[int]:
         """Draw from the rows' logits; returns the rows that go on."""
@@ -44,6 +45,10 @@ class Job:
         if not alive:
             self.out.put(None)
         return alive
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the request's own thread that its answer broke."""
+        self.out.put(error)
 
     def chunks(self) -> Iterator[Chunk]:
         """What the request's own thread reads; closing it gives the rows up at the next step."""
@@ -112,7 +117,7 @@ class Batch:
     def fail(self, error: BaseException) -> None:
         """Tell every job that its answer broke."""
         for job in self.jobs:
-            job.out.put(error)
+            job.fail(error)
         self.jobs = []
 
     def _drop_cancelled(self) -> None:
@@ -145,19 +150,84 @@ class Batch:
         return list(self.cache.layers)
 
 
-class Decoder:
-    """The thread that reads prompts and steps the batches, in turn, under the engine's lock."""
+class Batches:
+    """The batches of an engine, one for each set of weights that writes now."""
 
     def __init__(self, lock: FairLock) -> None:
         self._lock = lock
-        self._waiting: deque[Job] = deque()
         self._batches: list[Batch] = []
+
+    @property
+    def rows(self) -> int:
+        return sum(batch.rows for batch in self._batches)
+
+    def admit(self, job: Job) -> None:
+        """Read a job's prompt and put its rows beside the others."""
+        try:
+            with self._lock, torch.inference_mode():
+                cache = DynamicCache(config=job.weights.config)
+                ids = torch.tensor([job.prompt_ids], device=job.weights.device)
+                out = job.weights(
+                    input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                batch = Batch(job, cache, out.logits[:, -1].float())
+                if batch.jobs:
+                    self._place(batch)
+        except Exception as error:  # it belongs to the request, not to this thread
+            job.fail(error)
+
+    def step(self) -> None:
+        """One token for every row of every batch."""
+        for batch in self._batches:
+            try:
+                with self._lock, torch.inference_mode():
+                    batch.step()
+            except Exception as error:  # it belongs to the requests, not to this thread
+                batch.fail(error)
+        self._batches = [batch for batch in self._batches if batch.jobs]
+
+    def fail(self, error: BaseException) -> None:
+        """Tell every job that its answer broke."""
+        for batch in self._batches:
+            batch.fail(error)
+
+    def _place(self, batch: Batch) -> None:
+        for other in self._batches:
+            if other.weights is batch.weights and other.jobs and other.mergeable:
+                other.absorb(batch)
+                return
+        self._batches.append(batch)
+
+
+class Together(Protocol):
+    """What a decoder steps: jobs that advance together."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that are being written, or will be for the jobs taken in."""
+
+    def admit(self, job: Any) -> None:
+        """Take a job in; an error of the job's own goes to the job."""
+
+    def step(self) -> None:
+        """One token for every row."""
+
+    def fail(self, error: BaseException) -> None:
+        """Tell every job that its answer broke."""
+
+
+class Decoder:
+    """The thread that takes jobs in and steps them."""
+
+    def __init__(self, batches: Together) -> None:
+        self._batches = batches
+        self._waiting: deque[Any] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, job: Job) -> None:
-        """Hand a job over; its chunks come out of `job.chunks()`."""
+    def submit(self, job: Any) -> None:
+        """Hand a job over; what comes of it goes to the job."""
         with self._wake:
             self._waiting.append(job)
             if self._thread is None:
@@ -177,48 +247,17 @@ class Decoder:
         while not self._closed:
             job = self._next()
             if job is not None and not job.cancelled:
-                self._admit(job)
-            for batch in self._batches:
-                self._guarded(batch.step, batch)
-            self._batches = [batch for batch in self._batches if batch.jobs]
+                self._batches.admit(job)
+            self._batches.step()
         error = RuntimeError("The engine was closed.")
-        for batch in self._batches:
-            batch.fail(error)
+        self._batches.fail(error)
         for job in self._waiting:
-            job.out.put(error)
+            job.fail(error)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Any:
         """The next job to admit, None while rows are full; waits when there is nothing to do."""
         with self._wake:
-            while not (self._waiting or self._batches or self._closed):
+            while not (self._waiting or self._batches.rows or self._closed):
                 self._wake.wait()
-            full = sum(batch.rows for batch in self._batches) >= MOST_ROWS
+            full = self._batches.rows >= MOST_ROWS
             return self._waiting.popleft() if self._waiting and not full else None
-
-    def _admit(self, job: Job) -> None:
-        try:
-            with self._lock, torch.inference_mode():
-                cache = DynamicCache(config=job.weights.config)
-                ids = torch.tensor([job.prompt_ids], device=job.weights.device)
-                out = job.weights(
-                    input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
-                )
-                batch = Batch(job, cache, out.logits[:, -1].float())
-                if batch.jobs:
-                    self._place(batch)
-        except Exception as error:  # it belongs to the request, not to this thread
-            job.out.put(error)
-
-    def _place(self, batch: Batch) -> None:
-        for other in self._batches:
-            if other.weights is batch.weights and other.jobs and other.mergeable:
-                other.absorb(batch)
-                return
-        self._batches.append(batch)
-
-    def _guarded(self, step: Any, batch: Batch) -> None:
-        try:
-            with self._lock, torch.inference_mode():
-                step()
-        except Exception as error:  # it belongs to the requests, not to this thread
-            batch.fail(error)

@@ -7,42 +7,27 @@ applied at run time is 2 to 3 times slower on a CPU), and a swap is the change o
 
 import copy
 import logging
-import os
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("TQDM_DISABLE", "1")  # bars of a library in the log of a server
-# Threads that wait for work must sleep, not spin: beside a training on two cores that is the
-# difference between 10 and 26 tokens a second.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from serve.engines import weights as hf  # first: it sets what torch reads when it is imported
 
+# isort: split
 import torch
-from transformers import AutoModelForCausalLM
-from transformers.utils import logging as hf_logging
 
 from serve.engines.adapter_folder import verify_adapter
-from serve.engines.base import (
-    AdapterError,
-    Alternative,
-    Chunk,
-    EngineError,
-    Options,
-    Sampling,
-    Scored,
-)
-from serve.engines.batching import Decoder, Job
+from serve.engines.base import AdapterError, Chunk, EngineError, Options, Sampling, Scored
+from serve.engines.batching import Batches, Decoder, Job
 from serve.engines.builtin import model_source
 from serve.engines.grammar import Grammars
 from serve.engines.sampler import Sampler
-from serve.engines.tokenizer import ChatTokenizer, first_line, unreadable
+from serve.engines.scoring import scored
+from serve.engines.tokenizer import ChatTokenizer
 from serve.engines.turns import FairLock
 
 log = logging.getLogger("redraft")
-
-ROWS = 512  # distributions in float32 at once: a window of them is gigabytes
 
 
 def open_engine(model: str, home: Path, options: Options) -> "TransformersEngine":
@@ -55,25 +40,21 @@ class TransformersEngine:
     name = "transformers"
 
     def __init__(self, model: str, home: Path) -> None:
-        hf_logging.disable_progress_bar()
         self.model = model
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         source = model_source(model, home)
         log.info("Loading %s …", model)
         self._tokenizer = ChatTokenizer(model, source)
-        try:
-            base = AutoModelForCausalLM.from_pretrained(source, dtype=fast_dtype(self.device))
-        except (OSError, ValueError) as error:
-            raise unreadable(model, error) from error
+        base = hf.load_weights(model, source, dtype=hf.fast_dtype(self.device))
         self.encode_chat = self._tokenizer.encode_chat
         self.encode, self.decode = self._tokenizer.encode, self._tokenizer.decode
-        self._weights: dict[str | None, Any] = {None: base.to(self.device).eval()}
+        self._weights: dict[str | None, Any] = {None: base.to(self.device)}
         self._ends = self._tokenizer.ends(base.config, getattr(base, "generation_config", None))
         self.context_window = int(getattr(base.config, "max_position_embeddings", 4096))
         self.vocabulary_size = int(base.get_input_embeddings().num_embeddings)
         self._grammars = Grammars(self._tokenizer.hf, self.vocabulary_size, self._ends)
         self._turn = FairLock()
-        self._decoder = Decoder(self._turn)
+        self._decoder = Decoder(Batches(self._turn))
         # Also when nobody closes the engine: a thread inside torch must not outlive the program.
         self._end = weakref.finalize(self, self._decoder.close)
 
@@ -112,13 +93,7 @@ class TransformersEngine:
         ids = torch.tensor([[*prompt_ids, *completion_ids]], device=self.device)
         with self._turn:
             out = weights(input_ids=ids, use_cache=False, logits_to_keep=len(completion_ids) + 1)
-        logits = torch.split(out.logits[0, :-1], ROWS)
-        given = torch.split(ids[0, -len(completion_ids) :], ROWS)
-        return [
-            scored
-            for rows, tokens in zip(logits, given, strict=True)
-            for scored in _scored(rows.float().log_softmax(-1), tokens, top)
-        ]
+        return scored(out.logits[0, :-1], ids[0, -len(completion_ids) :], top)
 
     def check_schema(self, schema: str) -> None:
         self._grammars.matcher(schema)
@@ -151,35 +126,7 @@ class TransformersEngine:
             ) from None
 
 
-def _scored(logprobs: torch.Tensor, given: torch.Tensor, top: int) -> list[Scored]:
-    """The `given` tokens [tokens] in their distributions [tokens, vocabulary]."""
-    own = logprobs.gather(1, given[:, None])[:, 0].tolist()
-    best = logprobs.topk(top)
-    tops = [
-        tuple(Alternative(token, value) for token, value in zip(*pair, strict=True))
-        for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-    return [Scored(*each) for each in zip(given.tolist(), own, tops, strict=True)]
-
-
-def fast_dtype(device: str) -> torch.dtype:
-    """bf16 where the device computes in it, else float32."""
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
 def _merged(base: Any, name: str, path: Path) -> Any:
-    from peft import PeftModel
-
     # Embeddings are shared, not copied: an adapter on the linear layers leaves them alone.
     shared = base.get_input_embeddings().weight
-    twin = copy.deepcopy(base, {id(shared): shared})
-    try:
-        model = PeftModel.from_pretrained(twin, str(path), adapter_name="default")
-        return model.merge_and_unload().eval()
-    except Exception as error:  # PEFT, safetensors and torch each raise their own kinds
-        raise AdapterError(
-            f"Adapter {name} in {path} cannot be loaded on this base model: {first_line(error)} "
-            "It may belong to another base model or be damaged; what serves now goes on serving."
-        ) from error
+    return hf.merge(copy.deepcopy(base, {id(shared): shared}), name, path)
