@@ -408,7 +408,8 @@ def test_endpoints_are_private_and_run_side_by_side() -> None:
     # In a process of its own: Gradio leaves the event loop that it makes open.
     program = (
         "from serve.page.app import build_page\n"
-        "for made in build_page('http://127.0.0.1:1').fns.values():\n"
+        "from serve.page.client import Client\n"
+        "for made in build_page(Client('http://127.0.0.1:1')).fns.values():\n"
         "    print(made.api_visibility, made.concurrency_limit)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

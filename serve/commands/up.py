@@ -98,7 +98,7 @@ def _start_page(supervisor: Supervisor, settings: Settings) -> Child:
 def _await(supervisor: Supervisor, child: Child, url: str) -> None:
     def answers() -> bool:
         try:
-            return httpx.get(url, timeout=5, trust_env=False).is_success
+            return httpx.get(url, timeout=5, trust_env=False, follow_redirects=True).is_success
         except httpx.HTTPError:
             return False
 

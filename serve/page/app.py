@@ -15,6 +15,7 @@ from serve.page.handlers.conversations import Conversations
 from serve.page.handlers.reasoning import Reasoning
 from serve.page.handlers.verdicts import Verdicts
 from serve.page.session import Session
+from serve.page.visitor import as_visitor
 
 EXAMPLES = (
     "Explain in two sentences why the sky is blue.",
@@ -33,11 +34,8 @@ _VIEWPORT = (
 _MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
 
 
-def build_page(
-    api_url: str, examples: Sequence[str] = EXAMPLES, api_key: str | None = None
-) -> gr.Blocks:
-    """The chat page over the API at `api_url`; `examples` are the questions of an empty chat."""
-    client = Client(api_url, api_key)
+def build_page(client: Client, examples: Sequence[str] = EXAMPLES) -> gr.Blocks:
+    """The chat page over the API of `client`; `examples` are the questions of an empty chat."""
     answers = Answers(client, tuple(examples))
     conversations = Conversations(client, tuple(examples))
     verdicts = Verdicts(client, tuple(examples))
@@ -117,7 +115,7 @@ def _wire_sidebar(chat: Any, sidebar: Any, session: gr.State, handlers: Conversa
 
 def _on(event: Any, handler: Any, session: gr.State, outputs: list[Any]) -> None:
     event(
-        handler,
+        as_visitor(handler),
         inputs=[session],
         outputs=outputs,
         show_progress="hidden",

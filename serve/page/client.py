@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from serve.page.api_types import (
     parse_conversation,
     parse_summary,
 )
+from serve.page.visitor import present_visitor
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _STREAM_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
@@ -35,24 +37,37 @@ class ApiError(Exception):
 
 
 class Client:
-    """An asynchronous client of the API at `base_url`, for `api_key`'s user or the local one."""
+    """An asynchronous client of the API at `base_url`; each call is the present visitor's."""
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
-            headers=headers,
+            event_hooks={"request": [_introduce]},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # those are the browsers'
             timeout=_TIMEOUT,
             limits=_NO_LIMITS,
             transport=transport,
             trust_env=False,
         )
+
+    async def who(self) -> str:
+        """The visitor's name and role, empty where nobody has to sign in. Raises ApiError 401."""
+        body = await self._call("GET", "/v1/session")
+        if not body.get("asks_for_login"):
+            return ""
+        role = body["user"]["role"]
+        return str(body["user"]["name"]) + ("" if role == "user" else f" · {role}")
+
+    async def sign_in(self, name: str, password: str) -> list[str]:
+        """The cookies of a new session, to be handed to the browser. Raises ApiError."""
+        given = {"name": name, "password": password}
+        response = await self._sent("POST", "/v1/session", json=given)
+        return response.headers.get_list("set-cookie")
+
+    async def sign_out(self) -> None:
+        """End the visitor's session."""
+        await self._sent("DELETE", "/v1/session")
 
     async def conversations(self, search: str = "", limit: int = 50) -> tuple[list[Summary], bool]:
         """The newest conversations first, and whether there are more than `limit`."""
@@ -166,21 +181,26 @@ class Client:
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
+        response = await self._sent(method, path, json=body, params=params, headers=headers)
         try:
-            response = await self._http.request(
-                method, path, json=body, params=params, headers=headers
-            )
-            await self._raise_for(response)
             return cast(dict[str, Any], response.json()) if response.content else {}
-        except httpx.HTTPError as error:
-            raise ApiError(self._words(error)) from error
         except json.JSONDecodeError as error:
             raise ApiError(f"{self.base_url} is not Redraft's API: no JSON came back.") from error
+
+    async def _sent(self, method: str, path: str, **given: Any) -> httpx.Response:
+        try:
+            response = await self._http.request(method, path, **given)
+            await self._raise_for(response)
+        except httpx.HTTPError as error:
+            raise ApiError(self._words(error)) from error
+        return response
 
     async def _raise_for(self, response: httpx.Response) -> None:
         if response.is_success:
             return
         await response.aread()
+        if response.status_code == 401 and (visitor := present_visitor()):
+            visitor.refused = True
         raise ApiError(error_message(response), response.status_code)
 
     def _words(self, error: httpx.HTTPError) -> str:
@@ -189,6 +209,11 @@ class Client:
         if isinstance(error, httpx.TimeoutException):
             return "The chat server took too long to answer."
         return "The connection to the chat server broke off."
+
+
+async def _introduce(request: httpx.Request) -> None:
+    if visitor := present_visitor():
+        request.headers.update(visitor.headers)
 
 
 def parse_line(line: str) -> dict[str, Any]:

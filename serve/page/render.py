@@ -65,6 +65,11 @@ def live_html(live: Live) -> str:
     return _render("live.html", live=live, texts=texts, understood=understood)
 
 
+def login_html(problem: str, name: str) -> str:
+    """The whole document of the sign-in form."""
+    return _render("login.html", problem=problem, name=name)
+
+
 def empty_html(examples: Sequence[str]) -> str:
     """What a new conversation shows."""
     return _render("empty.html", examples=examples)

@@ -13,7 +13,6 @@ def run(
     host: str = "127.0.0.1",
     port: int = 7860,
     examples: Sequence[str] | None = None,
-    api_key: str | None = None,
 ) -> None:
     """Serve the page for the API at `api_url`; blocks until SIGTERM, SIGINT or the parent's end.
 
@@ -22,14 +21,25 @@ def run(
     # Set before Gradio is imported: it reads them then, and would otherwise call home.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
+    from starlette.middleware import Middleware
+
     from serve.page.app import EXAMPLES, build_page, launch_options
+    from serve.page.client import Client
+    from serve.page.door import Door
 
     ended, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    page = build_page(api_url, examples or EXAMPLES, api_key)
+    client = Client(api_url)
+    page = build_page(client, examples or EXAMPLES)
     page.queue(default_concurrency_limit=None)
-    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+    page.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        app_kwargs={"middleware": [Middleware(Door, client)]},
+        **launch_options(),
+    )
     while not ended.wait(1) and os.getppid() == parent:  # no orphan keeps the port
         pass
     page.close(verbose=False)

@@ -60,6 +60,8 @@ class Session:
     thoughts: dict[str, Thought] = field(default_factory=dict)  # completion -> its reasoning
     done: dict[str, str] = field(default_factory=dict)  # gesture -> "" or what went wrong
     notice: str = ""
+    owner: str = ""  # the token of the session under which the tab was begun
+    who: str = ""  # the person's name, where there is a login
     search: str = ""
     limit: int = 50
     utc_offset: int = 0  # minutes east of Greenwich
@@ -86,6 +88,11 @@ class Session:
         self.conversation, self.live, self.notice = conversation, None, ""
         self.chosen, self.notes, self.thoughts = {}, {}, {}
         self.view += 1
+
+    def begin(self, owner: str) -> None:
+        """Forget what another person saw here."""
+        self.show(None)
+        self.owner, self.who, self.search, self.done = owner, "", "", {}
 
     def finish(self, gesture: str, problem: str = "") -> None:
         """Tell the tab that a gesture has ended, well or with a problem in words."""

@@ -45,7 +45,12 @@ def list_view(session: Session, found: list[Summary], more: bool, problem: str =
         now=datetime.now(UTC),
         offset=session.utc_offset,
     )
-    return {"revision": session.next_revision(), "html": html, "problem": problem}
+    return {
+        "revision": session.next_revision(),
+        "html": html,
+        "problem": problem,
+        "who": session.who,
+    }
 
 
 def _exchange(session: Session, exchange: Exchange, newest: bool) -> str:

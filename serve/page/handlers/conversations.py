@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -23,6 +24,8 @@ class Conversations(Handlers):
         """A tab was opened or reloaded; it names the conversation in its address, if any."""
         given = gesture(event)
         session.utc_offset = max(-900, min(900, given.number("utc_offset")))
+        with suppress(ApiError):  # what is wrong is told by the calls that follow
+            session.who = await self.client.who()
         return await self._open(session, given.text("conversation"))
 
     async def open(self, session: Session, event: gr.EventData) -> Views:

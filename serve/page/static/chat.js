@@ -44,6 +44,10 @@ function followOn() {
 }
 
 function show(value) {
+  if (value.login) {
+    composer.keepSent();
+    return void location.reload(); // the session has ended: to the sign-in form
+  }
   const moved = value.view !== shown.view;
   if (moved) {
     thread.replaceChildren();

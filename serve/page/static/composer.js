@@ -8,6 +8,7 @@ function makeComposer(element, { send, stop, say }) {
   const go = form.querySelector(".go");
   let busy = false;
   let waiting = null;
+  let sent = ""; // until its answer has come
 
   field.value = unsent.read("message");
 
@@ -27,6 +28,7 @@ function makeComposer(element, { send, stop, say }) {
       say("The page’s server does not answer. Your text is still here.");
     }, PATIENCE);
     waiting = { gesture, timer, rest };
+    sent = text;
     send(text, two.getAttribute("aria-pressed") === "true" ? 2 : 1, gesture);
   }
 
@@ -62,8 +64,13 @@ function makeComposer(element, { send, stop, say }) {
       field.focus();
     },
     focus: () => field.focus(),
+    // A message whose answer could not begin is in the field again after a reload.
+    keepSent() {
+      if (sent && !field.value.trim()) unsent.keep("message", sent);
+    },
     update(value) {
       busy = value.busy;
+      if (!busy && !waiting) sent = "";
       go.setAttribute("aria-label", busy ? "Stop" : "Send");
       go.title = busy ? "Stop" : "Send";
       go.classList.toggle("busy", busy);

@@ -72,7 +72,11 @@ document.addEventListener("keydown", (event) => event.key === "Escape" && closeD
 
 const RETRY = 3000; // milliseconds until a list that could not be read is asked for again
 let retrying = null;
+const who = element.querySelector(".who");
 onNewest(props, watch, (value) => {
+  if (value.login) return void location.reload(); // the session has ended: to the sign-in form
+  who.hidden = !value.who;
+  who.querySelector("span").textContent = value.who;
   morphHtml(list, value.problem ? "" : value.html);
   problem.textContent = value.problem;
   problem.hidden = !value.problem;
