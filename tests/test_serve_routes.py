@@ -33,11 +33,19 @@ class Theirs:
     turn: str
     completions: tuple[str, ...]
     feedback: str
+    response: str
 
     @property
     def words(self) -> tuple[str, ...]:
         """What must be in no answer to anybody else."""
-        return (SECRET, self.conversation, self.turn, *self.completions, self.feedback)
+        return (
+            SECRET,
+            self.conversation,
+            self.turn,
+            *self.completions,
+            self.feedback,
+            self.response,
+        )
 
 
 Body = Callable[[Theirs], dict[str, Any]]
@@ -103,6 +111,27 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/chat/completions/{completion_id}/reasoning"): Own(
         lambda theirs: {"completion_id": theirs.completions[0]}
     ),
+    ("POST", "/v1/responses"): Own(
+        bodies=(
+            lambda t: {"model": "redraft", "input": "hi", "previous_response_id": t.response},
+            lambda t: {
+                "model": "redraft",
+                "input": "hi",
+                "previous_response_id": t.response,
+                "stream": True,
+            },
+            lambda t: {
+                "model": "redraft",
+                "input": "hi",
+                "previous_response_id": t.response,
+                "background": True,
+            },
+        )
+    ),
+    ("GET", "/v1/responses/{response_id}"): Own(lambda t: {"response_id": t.response}),
+    ("DELETE", "/v1/responses/{response_id}"): Own(lambda t: {"response_id": t.response}),
+    ("POST", "/v1/responses/{response_id}/cancel"): Own(lambda t: {"response_id": t.response}),
+    ("GET", "/v1/responses/{response_id}/input_items"): Own(lambda t: {"response_id": t.response}),
     ("POST", "/v1/feedback"): Own(
         bodies=(
             lambda t: {"kind": "rating", "completion_id": t.completions[0], "value": 1},
@@ -162,7 +191,9 @@ def theirs(app: Flask, keys: dict[str, dict[str, str]]) -> Theirs:
     rating = {"kind": "rating", "completion_id": ours["completion_ids"][0], "value": 1}
     given = api.post("/v1/feedback", json=rating, headers=ada).json
     ids = tuple(ours["completion_ids"])
-    return Theirs(ours["conversation_id"], ours["turn_id"], ids, given["id"])  # type: ignore[index]
+    asked = {"model": "redraft", "input": ANSWER, "background": True}
+    response = api.post("/v1/responses", json=asked, headers=ada).json["id"]  # type: ignore[index]
+    return Theirs(ours["conversation_id"], ours["turn_id"], ids, given["id"], response)  # type: ignore[index]
 
 
 def listed(kind: Any) -> list[tuple[str, str]]:
@@ -210,7 +241,11 @@ def test_without_a_key_only_what_is_public_answers(app: Flask, route: tuple[str,
             assert answer.status_code == 401, answer.text
 
 
-IDS = {"conversation_id": "conv_none", "feedback_id": "fb_none"}
+IDS = {
+    "conversation_id": "conv_none",
+    "feedback_id": "fb_none",
+    "response_id": "resp_none",
+}
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
@@ -238,16 +273,20 @@ def test_what_is_somebodys_is_nobody_elses(
 
 
 def unknown_ids(text: str, theirs: Theirs) -> str:
-    for id in (theirs.conversation, theirs.turn, *theirs.completions, theirs.feedback):
+    for id in theirs.words[1:]:
         text = text.replace(id, f"{id.partition('_')[0]}_never")
     return text
 
 
 def kept(app: Flask, keys: dict[str, dict[str, str]], theirs: Theirs) -> Any:
-    """Ada's conversation and feedback as she sees them."""
+    """Ada's conversation, feedback and response as she sees them."""
     api = app.test_client()
-    path = f"/v1/conversations/{theirs.conversation}"
-    return [api.get(p, headers=keys["ada"]).json for p in (path, "/v1/feedback")]
+    paths = (
+        f"/v1/conversations/{theirs.conversation}",
+        "/v1/feedback",
+        f"/v1/responses/{theirs.response}",
+    )
+    return [api.get(path, headers=keys["ada"]).json for path in paths]
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
