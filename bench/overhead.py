@@ -44,7 +44,8 @@ def piece(text: str, end: str | None) -> bytes:
     return LINE % json.dumps({**head, "choices": [choice]}).encode()
 
 
-TOKEN, END = piece("token ", None), piece("", "stop")
+# Each another: LiteLLM takes a hundred chunks that are the same for a broken engine.
+TOKENS, END = [piece(f"token{number} ", None) for number in range(1000)], piece("", "stop")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 MODELS = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model"}]}).encode()
 
@@ -61,7 +62,7 @@ async def emit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate:
         began = time.perf_counter()
         for number in range(body.get("max_tokens") or body["max_completion_tokens"]):
             await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-            writer.write(TOKEN)
+            writer.write(TOKENS[number % len(TOKENS)])
         writer.write(END + LINE % b"[DONE]")
     await writer.drain()
     writer.close()
@@ -115,10 +116,10 @@ async def ask(port: int, tokens: int, seen: Seen) -> None:
     try:
         writer.write(head.encode() + body)
         async for row in reader:
-            if b'"token ' in row:
+            if b'"token' in row:
                 if not got:
                     seen.first.append(time.perf_counter() - began)
-                got += row.count(b"token ")
+                got += row.count(b"token")
             done = done or b"[DONE]" in row
     finally:
         writer.close()
