@@ -88,6 +88,14 @@ class Settings(BaseSettings):
         64, ge=2, le=1024, description="Requests the API serves at once (threads)."
     )
     max_body_mb: float = Field(10, gt=0, description="Largest request body, in MB.")
+    rate_limit_user: str = Field(
+        "1200 per minute",
+        description="Requests of one user, over all keys and sessions, as `N per minute; M per "
+        "day`; empty: any number. The local user has no limit.",
+    )
+    rate_limit_key: str = Field(
+        "600 per minute", description="Requests with one API key or session, in the same form."
+    )
     temperature: float = Field(
         0.7, ge=0, le=2, description="Sampling temperature when a request names none."
     )
@@ -179,6 +187,15 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: str) -> str:
         for part in filter(None, (part.strip() for part in value.split(","))):
             ip_network(part, strict=False)
+        return value
+
+    @field_validator("rate_limit_user", "rate_limit_key")
+    @classmethod
+    def _are_rates(cls, value: str) -> str:
+        if value:
+            from limits import parse_many  # only where one is set
+
+            parse_many(value)
         return value
 
     @property

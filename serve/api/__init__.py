@@ -4,7 +4,7 @@ import importlib
 
 from flask import Flask, request
 
-from serve.api import errors
+from serve.api import errors, limits
 from serve.api.context import Context, require
 from serve.api.lockout import Lockout
 from serve.api.operation import operation_of
@@ -30,6 +30,7 @@ def create_app(context: Context) -> Flask:
     for feature in FEATURES:
         app.register_blueprint(importlib.import_module(f"serve.api.{feature}").blueprint)
     _guard(app)
+    limits.install(app, settings)
     return app
 
 

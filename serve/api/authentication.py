@@ -23,8 +23,7 @@ def authenticate(settings: Settings, database: Database) -> User:
 
     A session's token may also come as a bearer: no browser sends that by itself.
     """
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    given = given.strip() if scheme.lower() == "bearer" else ""
+    given = _bearer()
     local = not settings.asks_for_login and is_local(settings.trusted_proxies)
     # OpenAI clients must send some key: on loopback one that is not ours is the local user's.
     if given.startswith(("rd-", sessions.PREFIX)) or (given and not local):
@@ -46,11 +45,11 @@ def csrf_token(token: str) -> str:
     return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
-def session_token() -> str:
-    """The token of the session that the request is made in, empty without one."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and given.strip().startswith(sessions.PREFIX):
-        return given.strip()
+def credential() -> str:
+    """The key or the session's token that the request came with, empty without one of ours."""
+    given = _bearer()
+    if given.startswith(("rd-", sessions.PREFIX)):
+        return given
     return request.cookies.get(COOKIE, "")
 
 
@@ -67,6 +66,11 @@ def require_users(settings: Settings, database: Database) -> None:
         "`redraft user add NAME --role admin`, or leave REDRAFT_HOST at 127.0.0.1 and "
         "REDRAFT_LOGIN at auto."
     )
+
+
+def _bearer() -> str:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
 
 
 def _of_bearer(database: Database, given: str) -> User:

@@ -26,6 +26,7 @@ def serve(settings: Settings) -> None:
         ident=None,
         send_bytes=1,  # a token is sent when it is there
         channel_request_lookahead=1,  # so that a closed client is noticed while its answer is made
+        max_request_header_size=32_768,  # bytes of all headers; more is a 431
         clear_untrusted_proxy_headers=False,  # serve.api.callers decides whom it believes
         max_request_body_size=int(settings.max_body_mb * 2_000_000),
     )

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from feedback import passwords, sessions, users
 from feedback.tables import User
-from serve.api.authentication import COOKIE, csrf_token, session_token
+from serve.api.authentication import COOKIE, credential, csrf_token
 from serve.api.callers import client_address, is_encrypted, is_same_origin
 from serve.api.context import caller, context, lockout
 from serve.api.errors import ApiError, json_body
@@ -54,7 +54,7 @@ def show() -> dict[str, Any]:
 def sign_out() -> Response:
     """End the session that the request is made in."""
     with context().database.session() as session:
-        sessions.close_session(session, session_token())
+        sessions.close_session(session, credential())
     response = Response(status=204)
     response.delete_cookie(COOKIE, httponly=True, samesite="Lax")
     return response

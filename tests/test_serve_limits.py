@@ -1,0 +1,140 @@
+"""Rate limits by user and key, and requests that are too large to be read."""
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import openai
+import pytest
+from api_context import open_here
+from argon2 import PasswordHasher
+from conftest import Redraft
+from flask.testing import FlaskClient
+
+from feedback import passwords, users
+from serve.api import create_app
+from serve.api.context import Context
+from serve.settings import SettingsError, load_settings
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+    with open_here(settings) as context:
+        yield context
+
+
+def limited(here: Context, **settings: Any) -> FlaskClient:
+    changed = here.settings.model_copy(update=settings)
+    return create_app(replace(here, settings=changed)).test_client()
+
+
+def keys(here: Context, name: str, count: int) -> list[dict[str, str]]:
+    with here.database.session() as session:
+        made = [users.new_key(session, name) for _ in range(count)]
+    return [{"Authorization": f"Bearer {key}"} for key in made]
+
+
+def statuses(api: FlaskClient, headers: dict[str, str], times: int) -> list[int]:
+    paths = ("/v1/models", "/v1/conversations", "/v1/feedback")  # they share one limit
+    return [api.get(paths[i % 3], headers=headers).status_code for i in range(times)]
+
+
+def test_a_key_has_its_limit_and_a_second_one_its_own(here: Context) -> None:
+    api = limited(here, rate_limit_key="3 per minute", rate_limit_user="5 per minute")
+    first, second = keys(here, "ada", 2)
+    assert statuses(api, first, 4) == [200, 200, 200, 429]
+    assert statuses(api, second, 3) == [200, 200, 429]  # the fifth of the user was the last
+    [other] = keys(here, "bob", 1)
+    assert statuses(api, other, 1) == [200]
+
+
+def test_one_too_many_is_told_as_openai_does(here: Context) -> None:
+    api = limited(here, rate_limit_key="1 per minute")
+    [ada] = keys(here, "ada", 1)
+    statuses(api, ada, 1)
+    answer = api.get("/v1/models", headers=ada)
+    error = answer.json["error"]  # type: ignore[index]
+    assert (error["type"], error["code"]) == ("requests", "rate_limit_exceeded")
+    assert "This key has made its 1 per 1 minute. Try again in" in error["message"]
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    envelope = api.post("/algorithm/ChatRest", json={"prompt": "hi"}, headers=ada)
+    assert (envelope.status_code, envelope.json["code"]) == (429, "429")  # type: ignore[index]
+    assert "Retry-After" in envelope.headers
+
+
+def test_openais_client_knows_the_error(here: Context) -> None:
+    import httpx
+
+    changed = here.settings.model_copy(update={"rate_limit_key": "1 per minute"})
+    transport = httpx.WSGITransport(app=create_app(replace(here, settings=changed)))
+    key = keys(here, "ada", 1)[0]["Authorization"].removeprefix("Bearer ")
+    with httpx.Client(transport=transport) as http:
+        client = openai.OpenAI(
+            base_url="http://redraft/v1", api_key=key, http_client=http, max_retries=0
+        )
+        client.models.list()
+        with pytest.raises(openai.RateLimitError, match="1 per 1 minute"):
+            client.models.list()
+
+
+def test_a_limit_by_day_and_one_by_minute_hold_together(here: Context) -> None:
+    api = limited(here, rate_limit_key="", rate_limit_user="10 per minute; 2 per day")
+    [ada] = keys(here, "cyd", 1)
+    assert statuses(api, ada, 3) == [200, 200, 429]
+
+
+def test_the_local_user_and_what_is_public_have_none(here: Context) -> None:
+    api = limited(here, rate_limit_key="1 per minute", rate_limit_user="1 per minute")
+    assert statuses(api, {}, 5) == [200] * 5
+    [ada] = keys(here, "ada", 1)
+    assert [api.get("/healthz", headers=ada).status_code for _ in range(5)] == [200] * 5
+
+
+def test_a_session_counts_for_its_user(here: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(1, 8, 1))  # the real one is slow
+    with here.database.session() as session:
+        users.add_user(session, "dee")
+        users.set_password(session, "dee", "correct horse")
+    api = limited(here, host="0.0.0.0", rate_limit_key="2 per minute")
+    api.post("/v1/session", json={"name": "dee", "password": "correct horse"})
+    assert statuses(api, {}, 3) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("given", ["many", "10", "10 per fortnight", "; "])
+def test_a_limit_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match="REDRAFT_RATE_LIMIT_KEY"):
+        load_settings(rate_limit_key=given)
+
+
+@pytest.mark.slow
+def test_a_header_bomb_is_refused_and_the_next_is_served(
+    make_redraft: Callable[..., Redraft],
+) -> None:
+    server = make_redraft(engine="echo").start("--no-page", "--no-scheduler")
+    begin = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
+    answers: list[bytes] = []
+    for bomb in (
+        begin + b"X-Bomb: " + b"x" * 100_000 + b"\r\n\r\n",
+        begin + b"".join(b"X-%d: x\r\n" % i for i in range(10_000)) + b"\r\n",
+        begin + b"X-Endless: " + b"x" * 10_000_000,
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        begin + b"Cookie: " + b"; ".join(b"c%d=x" % i for i in range(9000)) + b"\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            said = b""
+            try:
+                client.sendall(bomb)
+            except OSError:
+                pass  # it was closed while the bomb was still on its way
+            try:
+                while part := client.recv(65536):
+                    said += part
+            except ConnectionResetError:
+                pass
+        answers.append(said.partition(b"\r\n")[0])
+        assert server.http.get("/healthz").status_code == 200
+    # A client that still sends may see its connection reset before it has read the answer.
+    assert set(answers) <= {b"HTTP/1.0 431 Request Header Fields Too Large", b""}
+    assert any(answers)
