@@ -15,7 +15,7 @@ from feedback.tables import Run
 from retrain import recipe as recipes, rewriter
 from retrain.start import Started, await_takeover, resume_run, start_run
 from retrain.watch import describe, follow, stop, where
-from retrain.work import Unusable
+from retrain.work import Unusable, quarantine
 from serve.settings import Settings, load_settings
 
 EXIT = {"promoted": 0, "rejected": 3, "refused": 4}  # anything else: 1
@@ -68,13 +68,18 @@ def resume(wait: bool, as_json: bool) -> None:
 @click.option("--limit", default=10, show_default=True, help="How many runs.")
 def status(as_json: bool, limit: int) -> None:
     """What runs and ran, the newest first."""
-    with _open() as (_, database), database.reading() as session:
+    with _open() as (settings, database), database.reading() as session:
         found = list(runs.list_runs(session, limit))
         dead = runs.interrupted(session)
     for run in found:
         if dead is not None and run.id == dead.id:
             run.state = "interrupted"
-        click.echo(json.dumps(describe(run), ensure_ascii=False) if as_json else _line(run))
+        file, held = quarantine(settings, run.id)
+        told = describe(run) | {"quarantine": held}
+        click.echo(json.dumps(told, ensure_ascii=False) if as_json else _line(run))
+        if held and not as_json:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in held.items())
+            click.echo(f"        In quarantine {sum(held.values())} rows ({reasons}): {file}")
     if not found and not as_json:
         click.echo("No run yet. Start one with `redraft retrain now`.")
 

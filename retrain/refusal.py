@@ -35,23 +35,35 @@ def check_supply(
     rows: Sequence[Row],
     heldout: Mapping[str, int],
     settings: Settings,
+    held: Mapping[str, int],
 ) -> str:
     """The primary measure, of those that the recipe trains for the one with most held-out items.
 
     It is fixed here, before anything is trained. `rows` are the curated ones, `heldout` the number
-    of items by kind of feedback. Raises Refusal.
+    of items by kind of feedback, `held` the rows in quarantine by reason. Raises Refusal.
     """
     train = [row for row in rows if is_train(row)]
     if not train:
-        raise Refusal(_nothing(rows, settings))
+        raise Refusal(" ".join(filter(None, [_nothing(rows, settings), _held(held)])))
     problems = list(filter(None, [_one_sided(train), _too_few(recipe, found, train, settings)]))
     trained = [e["signal"] for stage in recipe.stages for e in stage.examples(found)]
     kinds = sorted({MEASURE[signal] for signal in trained}) or ["correction", "comparison"]
     primary = max(kinds, key=lambda kind: heldout.get(kind, 0))
     problems += filter(None, [_heldout_short(primary, heldout.get(primary, 0), settings)])
     if problems:
-        raise Refusal(" ".join(problems))
+        raise Refusal(" ".join(filter(None, [*problems, _held(held)])))
     return primary
+
+
+def _held(held: Mapping[str, int]) -> str | None:
+    if not held:
+        return None
+    reasons = ", ".join(f"{n} {reason}" for reason, n in held.items())
+    return (
+        f"{sum(held.values())} more rows wait in quarantine ({reasons}). They count once others "
+        "teach the same, or a reviewer does (`redraft user role NAME reviewer`); REDRAFT_MIN_USERS "
+        "is how many users it takes."
+    )
 
 
 def _nothing(rows: Sequence[Row], settings: Settings) -> str:

@@ -9,10 +9,16 @@ from prompts.answer_first import DELIMITER
 Row = dict[str, Any]
 Answer = list[dict[str, Any]]  # of one message
 NO_WINNER = ("tie", "both_bad")
+TRUSTED = ("reviewer", "admin")
 
 
 def is_train(row: Row) -> bool:
     return bool(row["split"] == "train")
+
+
+def trusted(row: Row) -> bool:
+    """Whether one who answers for this server said it: their word is enough to teach by."""
+    return row.get("role") in TRUSTED
 
 
 def completion(row: Row, id: str | None = None) -> Row | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from feedback import users
 from feedback.database import Database
 from feedback.reads import last_feedback_seq, training_rows
 from retrain.manifest import seal, start_over, write_rows
@@ -16,7 +17,8 @@ def freeze_snapshot(database: Database, folder: Path) -> dict[str, Any]:
     start_over(folder)
     with database.reading() as session:
         last_seq = last_feedback_seq(session)
-        rows = list(training_rows(session))
+        roles = {user.id: user.role for user in users.list_users(session)}
+        rows = [row | {"role": roles[row["user_id"]]} for row in training_rows(session)]
     write_rows(folder / ROWS, rows)
     facts = {
         "snapshot": folder.name,

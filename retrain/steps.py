@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback import runs
-from retrain import curate, datasets, deploy, gate, guards, recipe as recipes, refusal
+from retrain import curate, datasets, deploy, gate, guards, noise, recipe as recipes, refusal
 from retrain.evaluate.items import Item, count_by_kind, held_out_items, taught_comparisons
 from retrain.evaluate.measure import Gain, measure
 from retrain.evaluate.written import judge_of, written_gains
@@ -15,7 +15,7 @@ from retrain.manifest import read_json, read_rows, write_json, write_rows
 from retrain.rows import Row, counts, is_train, unfinished
 from retrain.snapshot import ROWS, freeze_snapshot
 from retrain.train import train
-from retrain.work import Unusable, Work
+from retrain.work import QUARANTINE, Unusable, Work
 from serve.engines import open_engine, resolve
 from serve.engines.base import BASE, Engine
 
@@ -39,11 +39,20 @@ def snapshot(work: Work) -> dict[str, Any]:
 def curated(work: Work, folder: Path) -> dict[str, Any]:
     """The rows that count."""
     steps = _given(work).curate if work.recipe else curate.DEFAULT
-    rows, reports = curate.curate(read_rows(work.snapshot / ROWS), work.settings, steps)
-    write_rows(folder / ROWS, [_known_tokens(row, work.settings.model) for row in rows])
-    for report in reports:
-        log.info("%s: %d rows, %d stay %s", *report.as_dict().values())
-    return {"rows": len(rows), "steps": [r.as_dict() for r in reports]} | _sizes(rows)
+    found = curate.curate(read_rows(work.snapshot / ROWS), work.settings, steps)
+    rows = [_known_tokens(row, work.settings.model) for row in found.rows]
+    write_rows(folder / ROWS, rows)
+    write_rows(folder / QUARANTINE, found.quarantine)
+    for report in found.reports:
+        told = {**report.dropped, **report.held}
+        log.info("%s: %d rows, %d stay %s", report.step, report.rows_in, report.rows_out, told)
+    return {
+        "rows": len(rows),
+        "steps": [report.as_dict() for report in found.reports],
+        "quarantine": counts(found.quarantine, "reason"),
+        "label_noise": noise.estimate(rows),
+        **_sizes(rows),
+    }
 
 
 def recipe(work: Work, folder: Path) -> dict[str, Any]:
@@ -56,7 +65,8 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
     found = {name: datasets.build(name, train_rows) for name in recipes.eaten()}
     chosen = _given(work) if work.recipe else recipes.decide(found)
     heldout = count_by_kind(held_out_items(rows))
-    primary = refusal.check_supply(chosen, found, rows, heldout, work.settings)
+    held = work.done("curate").get("quarantine", {})
+    primary = refusal.check_supply(chosen, found, rows, heldout, work.settings, held)
     for number, stage in enumerate(chosen.stages, 1):
         write_rows(folder / f"{number}-{stage.trainer}.jsonl", stage.examples(found))
     write_json(folder / "recipe.json", chosen.as_dict())

@@ -8,9 +8,11 @@ from typing import Any
 from feedback import adapters
 from feedback.database import Database
 from feedback.tables import Adapter
-from retrain.manifest import sealed
+from retrain.manifest import MANIFEST, read_json, sealed
 from retrain.progress import Tracker
 from serve.settings import Settings
+
+QUARANTINE = "quarantine.jsonl"  # in the folder of step curate
 
 
 class Unusable(Exception):
@@ -55,3 +57,13 @@ class Work:
 def run_folder(settings: Settings, run_id: str) -> Path:
     """Where a run keeps its steps and its log."""
     return settings.home / "runs" / run_id
+
+
+def quarantine(settings: Settings, run_id: str) -> tuple[Path, dict[str, int]]:
+    """(the file, how many rows in it for which reason) of what the run held back."""
+    folder = run_folder(settings, run_id) / "curate"
+    try:
+        found: dict[str, int] = read_json(folder / MANIFEST).get("quarantine", {})
+    except FileNotFoundError:
+        found = {}
+    return folder / QUARANTINE, found

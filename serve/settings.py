@@ -155,6 +155,12 @@ class Settings(BaseSettings):
     max_rows_per_user: int = Field(
         500, ge=1, description="Most feedback rows of one user that count in a run."
     )
+    min_users: int = Field(
+        2,
+        ge=1,
+        description="Fewest distinct users who must teach the same; what fewer teach waits in "
+        "quarantine. The word of a reviewer or an admin, such as the local user, is enough.",
+    )
     seed: int = Field(7, description="Seed of training and of the gate's resampling.")
     api_key: str = Field(
         "",

@@ -1,14 +1,17 @@
 """Rows of a snapshot, and the same things put into a real record, for the tests of `retrain`."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from feedback import record, users
 from feedback.database import Database
 from feedback.ids import new_id
+from feedback.moments import iso
 
 Row = dict[str, Any]
 _number = itertools.count(1)
+_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def draft(text: str, **own: Any) -> Row:
@@ -44,6 +47,8 @@ def _row(kind: str, payload: Row, drafts: list[Row], about: str | None, **own: A
         "messages": [{"role": "user", "content": own.pop("prompt", f"question {seq}")}],
         "completion_id": about,
         "completions": drafts,
+        "created_at": iso(_BEGIN + timedelta(hours=seq)),
+        "role": "user",
         **own,
     }
 
@@ -81,12 +86,20 @@ def rewrite(value: int, text: str | None = None, **own: Any) -> Row:
 
 
 def record_corrections(
-    database: Database, model: str, count: int, heldout: int = 0, user: str = "ada"
+    database: Database,
+    model: str,
+    count: int,
+    heldout: int = 0,
+    user: str = "ada",
+    role: str = "reviewer",
 ) -> None:
-    """`count` training corrections and `heldout` held-out ones, each in a new conversation."""
+    """`count` training corrections and `heldout` held-out ones, each in a new conversation.
+
+    A reviewer's word is enough alone.
+    """
     with database.session() as session:
         known = {found.name: found for found in users.list_users(session)}
-        owner = known.get(user) or users.add_user(session, user)
+        owner = known.get(user) or users.add_user(session, user, role)
     for number in range(count + heldout):
         share = 0.0 if number < count else 1.0
         with database.session() as session:

@@ -15,6 +15,7 @@ from retrain_rows import record_corrections
 from feedback import runs
 from feedback.database import Database, open_database
 from feedback.migrate import migrate
+from retrain.manifest import read_rows
 from retrain.start import environment
 from retrain.watch import where
 from serve.settings import Settings
@@ -50,6 +51,21 @@ def test_a_refusal_has_its_own_exit_code_and_says_why(settings: Settings) -> Non
     (run,) = map(json.loads, listed.stdout.splitlines())
     assert (run["id"], run["state"]) == ("r-0001", "refused")
     assert retrain(settings, "resume").stderr.startswith("No run was interrupted")
+
+
+def test_what_waits_in_quarantine_is_shown(settings: Settings, database: Database) -> None:
+    record_corrections(database, "m", 4, user="mallory", role="user")
+    refused = retrain(settings.model_copy(update={"engine": "transformers"}), "now")
+    assert refused.returncode == 4, refused.stderr
+    reason = "4 of 2 users that it takes only 1 gave feedback"
+    assert f"4 more rows wait in quarantine ({reason})" in refused.stdout
+    file = settings.home / "runs" / "r-0001" / "curate" / "quarantine.jsonl"
+    assert f"In quarantine 4 rows ({reason}): {file}" in retrain(settings, "status").stdout
+    listed = json.loads(retrain(settings, "status", "--json").stdout)
+    assert listed["quarantine"] == {reason[2:]: 4}
+    held = read_rows(file)
+    assert [one["row"]["kind"] for one in held] == ["correction"] * 4
+    assert {one["step"] for one in held} == {"min_users"}
 
 
 def test_json_is_one_line(settings: Settings) -> None:

@@ -56,7 +56,7 @@ class Scripted(EchoEngine):
         super().__init__("m")
         self.tokenizer, self.script, self.prompts = tokenizer, [1], []  # type: ignore[var-annotated]
 
-    def encode_chat(self, messages: Sequence[Any]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Any], tools: Sequence[Any] = ()) -> list[int]:
         ids = _lora.encode_prompt(self.tokenizer, messages)
         self.chat = len(ids)
         return ids
@@ -294,8 +294,7 @@ def test_duplicates_are_of_one_part() -> None:
     rows += [on_reasoning(row) for row in rows] + [
         on_reasoning(rating(1, first("42 ", " else"), prompt="q"))
     ]
-    kept, _ = curate(rows, Settings(), ["duplicates"])
-    assert kept == [rows[1], rows[3], rows[4]]
+    assert curate(rows, Settings(), ["duplicates"]).rows == [rows[1], rows[3], rows[4]]
 
 
 def test_items_are_scored_in_the_form_that_is_trained() -> None:
@@ -358,7 +357,7 @@ def test_feedback_on_reasonings_alone_is_trained_and_judged_by() -> None:
     assert [stage.trainer for stage in chosen.stages] == ["sft"]
     heldout = {"reasoning_correction": len(held_out_items(rows))}
     settings = Settings(min_rows=16, min_heldout=5)
-    measure_of = refusal.check_supply(chosen, found, rows, heldout, settings)
+    measure_of = refusal.check_supply(chosen, found, rows, heldout, settings, {})
     assert measure_of == "reasoning_correction"
 
 

@@ -33,7 +33,7 @@ def decided(rows: list[Row]) -> tuple[recipe.Recipe, str]:
     found = {name: datasets.build(name, train) for name in recipe.eaten()}
     chosen = recipe.decide(found)
     heldout = count_by_kind(held_out_items(rows))
-    return chosen, check_supply(chosen, found, rows, heldout, SETTINGS)
+    return chosen, check_supply(chosen, found, rows, heldout, SETTINGS, {})
 
 
 def refused(rows: list[Row]) -> str:

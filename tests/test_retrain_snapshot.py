@@ -27,6 +27,7 @@ def test_it_holds_the_feedback_in_force_and_counts_it(tmp_path: Path) -> None:
         assert manifest["last_feedback_seq"] == last_feedback_seq(session)
     rows = read_rows(tmp_path / "s-0001" / snapshot.ROWS)
     assert [row["seq"] for row in rows] == sorted(row["seq"] for row in rows)
+    assert {row["role"] for row in rows} == {"reviewer"}
     database.close()
 
 

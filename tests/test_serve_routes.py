@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from api_context import open_here
+from conftest import wait_until
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -193,6 +194,8 @@ def theirs(app: Flask, keys: dict[str, dict[str, str]]) -> Theirs:
     ids = tuple(ours["completion_ids"])
     asked = {"model": "redraft", "input": ANSWER, "background": True}
     response = api.post("/v1/responses", json=asked, headers=ada).json["id"]  # type: ignore[index]
+    path = f"/v1/responses/{response}"
+    wait_until(lambda: api.get(path, headers=ada).json["status"] == "completed", 30)  # type: ignore[index]
     return Theirs(ours["conversation_id"], ours["turn_id"], ids, given["id"], response)  # type: ignore[index]
 
 

@@ -18,7 +18,7 @@ from feedback.tables import Turn
 from serve.api import create_app
 from serve.api.context import Context, open_context
 from serve.engines import open_engine
-from serve.engines.base import Chunk, Engine, EngineError, Message, Sampling
+from serve.engines.base import Chunk, Engine, EngineError, Message, Sampling, Tool
 from serve.engines.echo import EchoEngine
 from serve.settings import Settings, load_settings
 from serve.turn.draft import Question
@@ -188,8 +188,8 @@ class Stub(EchoEngine):
         super().__init__("stub")
         self.real, self.context_window, self.text = real, real.context_window, ""
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        return self.real.encode_chat(messages)
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
+        return self.real.encode_chat(messages, tools)
 
     def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
@@ -422,7 +422,7 @@ def test_a_template_without_system_messages_costs_nothing_but_the_summary(
 ) -> None:
     whole = engine.encode_chat
 
-    def refuse(messages: Sequence[Message]) -> list[int]:
+    def refuse(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         if messages[0]["role"] == "system":
             raise ValueError("System role not supported")
         return whole(messages)

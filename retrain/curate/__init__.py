@@ -1,19 +1,24 @@
-"""Which rows of a snapshot count: one file a step, each `apply(rows, settings)`.
+"""Which rows of a snapshot count: one file a step, each `apply(rows, settings) -> Outcome`.
 
-A step gives the rows that stay, unchanged and in order, and how many it dropped for which reason.
-It never moves a row between train and held-out and judges the two apart.
+A step gives the rows that stay, in order, and what became of the others: dropped, or held back in
+quarantine, which a reviewer can look through. It never moves a row between train and held-out, and
+held-out rows have no say in which training rows stay, except where people are counted (`bursts`,
+`min_users`).
 """
 
 import importlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from retrain.curate._outcome import Outcome
 from retrain.rows import Row
 from serve.settings import Settings
 
-DEFAULT = ("attributable", "duplicates", "per_user_cap")
+# What hostile votes teach is sought before duplicates go: their number is what gives them away.
+DEFAULT = ("attributable", "dictated", "bursts", "min_users", "duplicates", "per_user_cap")
 
 
 class UnknownStep(Exception):
@@ -28,21 +33,32 @@ class Report:
     rows_in: int
     rows_out: int
     dropped: dict[str, int]  # reason: rows
+    held: dict[str, int]  # reason: rows in quarantine
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def curate(
-    rows: Sequence[Row], settings: Settings, steps: Sequence[str] = DEFAULT
-) -> tuple[list[Row], list[Report]]:
-    """The rows that pass all steps, and a report of each. Raises UnknownStep."""
-    kept, reports = list(rows), []
+@dataclass(frozen=True)
+class Curated:
+    """The rows that count, those in quarantine as {step, reason, row}, and a report a step."""
+
+    rows: list[Row]
+    quarantine: list[dict[str, Any]]
+    reports: list[Report]
+
+
+def curate(rows: Sequence[Row], settings: Settings, steps: Sequence[str] = DEFAULT) -> Curated:
+    """Put the rows through the steps. Raises UnknownStep."""
+    kept, quarantine, reports = list(rows), list[dict[str, Any]](), []
     for step in steps:
         before = len(kept)
-        kept, dropped = _module(step).apply(kept, settings)
-        reports.append(Report(step, before, len(kept), dropped))
-    return kept, reports
+        outcome: Outcome = _module(step).apply(kept, settings)
+        kept = outcome.kept
+        held = Counter(reason for _, reason in outcome.held)
+        reports.append(Report(step, before, len(kept), dict(outcome.dropped), dict(held)))
+        quarantine += [{"step": step, "reason": why, "row": row} for row, why in outcome.held]
+    return Curated(kept, quarantine, reports)
 
 
 def names() -> list[str]:

@@ -1,19 +1,12 @@
 """Nothing is learned from a row that cannot say which weights and which prompt wrote the answer."""
 
+from retrain.curate._outcome import Outcome, sift
 from retrain.rows import Row, judged
 from serve.settings import Settings
 
 
-def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int]]:
-    kept: list[Row] = []
-    dropped: dict[str, int] = {}
-    for row in rows:
-        reason = _lacks(row)
-        if reason is None:
-            kept.append(row)
-        else:
-            dropped[reason] = dropped.get(reason, 0) + 1
-    return kept, dropped
+def apply(rows: list[Row], settings: Settings) -> Outcome:
+    return sift(rows, _lacks)
 
 
 def _lacks(row: Row) -> str | None:

@@ -3,17 +3,18 @@
 The newest row stays, so of two verdicts on one text the later one counts.
 """
 
+from retrain.curate._outcome import Outcome
 from retrain.parts import on_reasoning
 from retrain.rows import Row, judged, prompt_key
 from serve.settings import Settings
 
 
-def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int]]:
+def apply(rows: list[Row], settings: Settings) -> Outcome:
     newest = {_key(row): index for index, row in enumerate(rows)}
     stay = set(newest.values())
     kept = [row for index, row in enumerate(rows) if index in stay]
     gone = len(rows) - len(kept)
-    return kept, {"said before by the same user": gone} if gone else {}
+    return Outcome(kept, {"said before by the same user": gone} if gone else {})
 
 
 def _key(row: Row) -> tuple[str, ...]:

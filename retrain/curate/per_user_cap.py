@@ -5,11 +5,12 @@ The cap is `max_rows_per_user`, taken for training and for held-out rows apart.
 
 from collections import Counter
 
+from retrain.curate._outcome import Outcome
 from retrain.rows import Row
 from serve.settings import Settings
 
 
-def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int]]:
+def apply(rows: list[Row], settings: Settings) -> Outcome:
     taken: Counter[tuple[str, str]] = Counter()
     kept: list[Row] = []
     for row in reversed(rows):  # rows come oldest first
@@ -19,4 +20,4 @@ def apply(rows: list[Row], settings: Settings) -> tuple[list[Row], dict[str, int
             kept.append(row)
     gone = len(rows) - len(kept)
     reason = f"beyond {settings.max_rows_per_user} rows of one user"
-    return kept[::-1], {reason: gone} if gone else {}
+    return Outcome(kept[::-1], {reason: gone} if gone else {})

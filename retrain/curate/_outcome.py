@@ -1,0 +1,33 @@
+"""What a step did with its rows."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from retrain.rows import Row
+
+Why = Callable[[Row], str | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`kept` in order; the others were dropped for good or held back, each for a reason."""
+
+    kept: list[Row]
+    dropped: Mapping[str, int] = field(default_factory=dict)  # reason: rows
+    held: Sequence[tuple[Row, str]] = ()  # (row, reason), for a reviewer to look at
+
+
+def sift(rows: Sequence[Row], why: Why) -> Outcome:
+    """The rows that `why` has nothing against; the others are dropped."""
+    reasons = [why(row) for row in rows]
+    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    return Outcome(kept, Counter(filter(None, reasons)))
+
+
+def hold(rows: Sequence[Row], why: Why) -> Outcome:
+    """The rows that `why` has nothing against; the others go to quarantine."""
+    reasons = [why(row) for row in rows]
+    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    held = [(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason is not None]
+    return Outcome(kept, held=held)
