@@ -179,8 +179,8 @@ def retrain_with_a_crash(server: Redraft) -> dict[str, Any]:
         found: dict[str, Any] = server.http.get("/v1/runs").json()["data"][0]
         return found
 
-    wait_until(lambda: run()["step"] == "train", 120, lambda: str(run()))
-    wait_until(lambda: run()["progress"].get("step", 0) > 0, 120, lambda: str(run()))
+    wait_until(lambda: run()["step"] == "train", 300, lambda: str(run()))
+    wait_until(lambda: run()["progress"].get("step", 0) > 0, 300, lambda: str(run()))
     (worker,) = server.runs()
     worker.kill()
     refused = server.command("retrain", "now")
