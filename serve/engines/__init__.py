@@ -16,8 +16,8 @@ ON_CPU = {"openvino"}  # where there is a GPU, they would leave it idle
 SHARED = {
     "__init__", "adapter_folder", "base", "batching", "blocks", "builtin", "delimiter", "grammar",
     "instances", "openvino_cache", "openvino_graph", "openvino_runtime", "openvino_weights",
-    "paged", "remote", "sampler", "scoring", "text", "tokenizer", "turns", "vllm_python",
-    "vllm_wire", "weights",
+    "paged", "quantized", "remote", "sampler", "scoring", "text", "tokenizer", "turns",
+    "vllm_python", "vllm_wire", "weights",
 }  # fmt: skip
 
 

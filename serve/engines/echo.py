@@ -37,6 +37,11 @@ START, END = 0, 1
 
 
 def open_engine(model: str, home: Path, options: Options) -> "EchoEngine":
+    if options.quantization != "none":
+        raise EngineError(
+            f"Engine echo has no weights to quantise: leave REDRAFT_QUANTIZATION="
+            f"{options.quantization} out, or start with REDRAFT_ENGINE=transformers."
+        )
     return EchoEngine(model)
 
 

@@ -5,7 +5,6 @@ adapter is merged into a copy of the weights, which answers at the base model's 
 applied at run time is 2 to 3 times slower on a CPU), and a swap is the change of a reference.
 """
 
-import copy
 import logging
 import weakref
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from serve.engines.base import AdapterError, Chunk, EngineError, Options, Sampli
 from serve.engines.batching import Batches, Decoder, Job
 from serve.engines.builtin import model_source
 from serve.engines.grammar import Grammars
+from serve.engines.quantized import Quantized, load_options
 from serve.engines.sampler import Sampler
 from serve.engines.scoring import scored
 from serve.engines.tokenizer import ChatTokenizer
@@ -31,29 +31,34 @@ log = logging.getLogger("redraft")
 
 
 def open_engine(model: str, home: Path, options: Options) -> "TransformersEngine":
-    return TransformersEngine(model, home)
+    return TransformersEngine(model, home, options.quantization)
 
 
 class TransformersEngine:
-    """Weights in bf16 where the device has it, else float32."""
+    """Weights in bf16 where the device has it, else float32; or quantised."""
 
     name = "transformers"
 
-    def __init__(self, model: str, home: Path) -> None:
+    def __init__(self, model: str, home: Path, quantization: str = "none") -> None:
         self.model = model
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         source = model_source(model, home)
         log.info("Loading %s …", model)
         self._tokenizer = ChatTokenizer(model, source)
-        base = hf.load_weights(model, source, dtype=hf.fast_dtype(self.device))
+        self._turn = FairLock()
+        if quantization == "none":
+            module = hf.load_weights(model, source, dtype=hf.fast_dtype(self.device))
+            self._adapted: hf.Merged | Quantized = hf.Merged(module.to(self.device))
+        else:
+            module = hf.load_weights(model, source, **load_options(quantization, self.device))
+            self._adapted = Quantized(module, self._turn)
         self.encode_chat = self._tokenizer.encode_chat
         self.encode, self.decode = self._tokenizer.encode, self._tokenizer.decode
-        self._weights: dict[str | None, Any] = {None: base.to(self.device)}
-        self._ends = self._tokenizer.ends(base.config, getattr(base, "generation_config", None))
-        self.context_window = int(getattr(base.config, "max_position_embeddings", 4096))
-        self.vocabulary_size = int(base.get_input_embeddings().num_embeddings)
+        self._weights: dict[str | None, Any] = {None: self._adapted.base}
+        self._ends = self._tokenizer.ends(module.config, getattr(module, "generation_config", None))
+        self.context_window = int(getattr(module.config, "max_position_embeddings", 4096))
+        self.vocabulary_size = int(module.get_input_embeddings().num_embeddings)
         self._grammars = Grammars(self._tokenizer.hf, self.vocabulary_size, self._ends)
-        self._turn = FairLock()
         self._decoder = Decoder(Batches(self._turn))
         # Also when nobody closes the engine: a thread inside torch must not outlive the program.
         self._end = weakref.finalize(self, self._decoder.close)
@@ -102,7 +107,7 @@ class TransformersEngine:
         if name in self._weights:
             raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
         verify_adapter(name, path, self.model)
-        self._weights[name] = _merged(self._weights[None], name, path)
+        self._weights[name] = self._adapted.load(name, path)
 
     def unload_adapter(self, name: str) -> None:
         self._answering(name)
@@ -115,6 +120,7 @@ class TransformersEngine:
     def close(self) -> None:
         self._end()
         self._weights.clear()
+        del self._adapted
 
     def _answering(self, adapter: str | None) -> Any:
         try:
@@ -124,9 +130,3 @@ class TransformersEngine:
                 f"Adapter {adapter} is not loaded in engine transformers. Loaded: "
                 f"{', '.join(self.adapters()) or 'none'}."
             ) from None
-
-
-def _merged(base: Any, name: str, path: Path) -> Any:
-    # Embeddings are shared, not copied: an adapter on the linear layers leaves them alone.
-    shared = base.get_input_embeddings().weight
-    return hf.merge(copy.deepcopy(base, {id(shared): shared}), name, path)

@@ -1,5 +1,6 @@
 """Weights as transformers reads them, and adapters merged into them."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,19 @@ def fast_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
+class Merged:
+    """Adapters merged into copies of a module, which compute at the base model's speed."""
+
+    def __init__(self, module: Any) -> None:
+        self.base = module
+
+    def load(self, name: str, path: Path) -> Any:
+        """A copy of the module with the adapter in its weights. Raises AdapterError."""
+        # Embeddings are shared, not copied: an adapter on the linear layers leaves them alone.
+        shared = self.base.get_input_embeddings().weight
+        return merge(copy.deepcopy(self.base, {id(shared): shared}), name, path)
+
+
 def merge(module: Any, name: str, path: Path) -> Any:
     """The module with the adapter added to its weights, in place. Raises AdapterError."""
     from peft import PeftModel
@@ -42,7 +56,12 @@ def merge(module: Any, name: str, path: Path) -> Any:
         model = PeftModel.from_pretrained(module, str(path), adapter_name="default")
         return model.merge_and_unload().eval()
     except Exception as error:  # PEFT, safetensors and torch each raise their own kinds
-        raise AdapterError(
-            f"Adapter {name} in {path} cannot be loaded on this base model: {first_line(error)} "
-            "It may belong to another base model or be damaged; what serves now goes on serving."
-        ) from error
+        raise unusable(name, path, error) from error
+
+
+def unusable(name: str, path: Path, error: Exception) -> AdapterError:
+    """What to say of an adapter that does not go onto the weights."""
+    return AdapterError(
+        f"Adapter {name} in {path} cannot be loaded on this base model: {first_line(error)} "
+        "It may belong to another base model or be damaged; what serves now goes on serving."
+    )
