@@ -7,13 +7,16 @@ vLLM does, and the supervisor starts both again.
 
 import json
 import logging
+import multiprocessing
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,8 +35,11 @@ log = logging.getLogger("redraft")
 
 RANKS = (16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes, from its default up
 ADAPTERS = 4  # that one batch may mix: champion, canary, rewriter, one that drains
+# The library of our own embedded engines; free white space is where small models lose themselves.
+GRAMMAR = {"backend": "guidance", "disable_any_whitespace": True}
 STOP_SECONDS = 10.0  # less than the supervisor's patience with this process
 TELL_SECONDS = 15.0
+HEAD = re.compile(r"^\(.*? pid=\d+\)|[A-Z]+ [\d-]+ [\d:]+ \[.*?\]")  # of a line of vLLM's log
 
 
 def health_url(settings: Settings) -> str:
@@ -52,7 +58,9 @@ def ready(settings: Settings) -> bool:
 def command(settings: Settings) -> list[str]:
     """What starts vLLM on the base model. Raises EngineError without vLLM or model."""
     python = require_vllm_python(settings.vllm_python)
-    source = model_source(settings.model, settings.home)
+    # In a process of its own: its torch is gone from memory when it is done.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        source, layers = pool.submit(_prepare, settings.model, settings.home).result()
     told = [
         # As a module: the `vllm` script of the CPU package does not find its own version.
         str(python), "-m", "vllm.entrypoints.openai.api_server",
@@ -61,9 +69,34 @@ def command(settings: Settings) -> list[str]:
         "--enable-prefix-caching", "--logprobs-mode", "processed_logprobs",
         "--enable-lora", "--max-lora-rank", str(highest_rank(settings)),
         "--max-loras", str(ADAPTERS), "--max-cpu-loras", str(2 * ADAPTERS),
+        # Not the head: with it, scoring a text while others are answered ends vLLM on a CPU, and
+        # scores without the adapter elsewhere (vllm-project/vllm#51594).
+        "--lora-target-modules", *layers,
+        "--structured-outputs-config", json.dumps(GRAMMAR),
         "--disable-uvicorn-access-log",
     ]  # fmt: skip
     return told + shlex.split(settings.vllm_args)
+
+
+def _prepare(model: str, home: Path) -> tuple[str, list[str]]:
+    """What vLLM loads, and the names of the layers that an adapter may change."""
+    log_to_stderr("vllm")
+    source = model_source(model, home)
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from serve.engines.tokenizer import unreadable
+
+    try:
+        config = AutoConfig.from_pretrained(source)
+        with torch.device("meta"):
+            bare = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError) as error:
+        raise unreadable(model, error) from error
+    layers = bare.get_decoder().named_modules()
+    return source, sorted(
+        {name.rpartition(".")[2] for name, layer in layers if isinstance(layer, torch.nn.Linear)}
+    )
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -158,8 +191,9 @@ def _end_leftovers(told: list[str]) -> None:
 
 
 def _last_line(words: Path) -> str:
-    lines = words.read_text(errors="replace").split("\n")
-    return next((line.strip()[-160:] for line in reversed(lines) if line.strip()), "")
+    lines = words.read_text(errors="replace").splitlines()[1:]  # behind the command
+    said = (HEAD.sub("", line).strip() for line in reversed(lines))
+    return next((line[:160] for line in said if line), "its Python starts")
 
 
 def _end(words: Path) -> str:

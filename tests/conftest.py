@@ -222,7 +222,7 @@ def vllm_port(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             [sys.executable, "-m", "serve.local_vllm"],
             env=server.environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    wait_until(answers, 240, server.log.read_text)
+    wait_until(answers, 600, server.log.read_text)
     yield port
     process.terminate()
     process.wait(30)

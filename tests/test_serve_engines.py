@@ -198,10 +198,8 @@ def test_a_schema_holds_every_draft(engine: Engine) -> None:
         answer = json.loads(text_of(chunks, draft))
         assert answer["color"] in ("red", "blue") and answer["sure"] in (True, False)
         assert next(c.finish_reason for c in reversed(chunks) if c.draft == draft) == "stop"
-    bad = '{"type": "nothing"}'
-    with pytest.raises(Unsupported, match="schema"):
-        engine.check_schema(bad)
-        write(engine, schema=bad)  # a remote engine may say so only now
+    with pytest.raises(Unsupported, match="cannot be enforced"):
+        engine.check_schema('{"type": "nothing"}')
 
 
 def test_tools_are_told_or_refused(engine: Engine) -> None:
@@ -285,6 +283,20 @@ def test_an_adapter_of_another_base_model_is_refused(
     (folder / "manifest.json").write_text(json.dumps({**manifest, "base_model": "Qwen3-0.6B"}))
     with pytest.raises(AdapterError, match="trained on Qwen3-0.6B; this engine serves"):
         adapting.load_adapter("a-0005-eeeeee", folder)
+
+
+def test_a_text_is_scored_while_others_are_answered(adapting: Engine, tiny_adapter: Path) -> None:
+    adapting.load_adapter("a-0007-aaaaaa", tiny_adapter)
+    prompt, text = adapting.encode_chat(ASK), adapting.encode("one two")
+    alone = adapting.score(prompt, text, "a-0007-aaaaaa")
+    running = [adapting.generate(prompt, Sampling(max_tokens=400)) for _ in range(3)]
+    for chunks in running:
+        next(chunks)
+    assert adapting.score(prompt, text, "a-0007-aaaaaa") == pytest.approx(alone, abs=0.05)
+    for chunks in running:
+        next(chunks)
+        chunks.close()  # type: ignore[attr-defined]
+    adapting.unload_adapter("a-0007-aaaaaa")
 
 
 def test_a_folder_without_weights_is_refused(adapting: Engine, tmp_path: Path) -> None:

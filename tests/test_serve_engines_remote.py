@@ -203,6 +203,13 @@ def test_parameters_at_rest_are_left_out_and_others_sent() -> None:
     assert full["response_format"]["json_schema"]["schema"] == {"type": "object"}
 
 
+def test_an_answer_that_does_not_fit_its_schema_is_an_error() -> None:
+    schema = '{"type": "object"}'
+    with Server([say("sure, "), say("{}", "stop"), "[DONE]"]) as server, opened(server) as engine:
+        with pytest.raises(EngineError, match="'sure, {}'.*no response_format"):
+            write(engine, schema=schema)
+
+
 def test_an_answer_cannot_be_continued_and_a_raw_text_can() -> None:
     raw = [{"choices": [{"index": 0, "text": "b", "finish_reason": "length"}]}, "[DONE]"]
     with Server(raw) as server, opened(server) as engine:

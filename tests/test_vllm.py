@@ -121,7 +121,7 @@ def test_a_swap_under_load_and_a_kill(
     assert server.command("db", "migrate").returncode == 0
     register(server, tiny_adapter, FIRST, 1.0)
     register(server, tiny_adapter, SECOND, -1.0)
-    server.start("--no-page", "--no-scheduler", seconds=300)
+    server.start("--no-page", "--no-scheduler", seconds=600)
     assert "Loading" in server.log.read_text() and "vLLM is ready after" in server.log.read_text()
     base = answer(server)
 
@@ -138,7 +138,7 @@ def test_a_swap_under_load_and_a_kill(
     for victim in (0, -1):  # its API server, then its core
         processes(server)[victim].kill()
         wait_until(lambda: status(server) == 503, 60)
-        wait_until(lambda: status(server) == 200, 300, lambda: server.log.read_text()[-3000:])
+        wait_until(lambda: status(server) == 200, 600, lambda: server.log.read_text()[-3000:])
         assert answer(server) == before
     api = processes(server)
     server.stop()

@@ -17,7 +17,7 @@ SHARED = {
     "__init__", "adapter_folder", "base", "batching", "blocks", "builtin", "delimiter", "grammar",
     "instances", "openvino_cache", "openvino_graph", "openvino_runtime", "openvino_weights",
     "paged", "quantized", "remote", "sampler", "scoring", "text", "tokenizer", "turns",
-    "vllm_python", "vllm_wire", "weights",
+    "vllm_python", "vllm_server", "vllm_wire", "weights",
 }  # fmt: skip
 
 

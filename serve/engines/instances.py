@@ -25,20 +25,28 @@ def instance(schema: str, said: str) -> str:
         text = json.dumps(_value(read, read, said, DEEPEST), ensure_ascii=False)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise unenforceable(error) from error
-    _check(schema, text)
+    if not fits(schema, text):
+        raise unenforceable(f"{text} does not fit it")
     return text
 
 
-def _check(schema: str, text: str) -> None:
-    tokenizer = LLTokenizer("byte")
+def fits(schema: str, text: str) -> bool:
+    """Whether a text is JSON that fits a schema. Raises Unsupported for what is no schema."""
+    matcher = readable(schema)
+    taken = matcher.try_consume_tokens(list(text.encode()))
+    return bool(taken == len(text.encode()) and matcher.is_accepting())
+
+
+def readable(schema: str) -> LLMatcher:
+    """At the beginning of the schema, in bytes. Raises Unsupported for what is no schema."""
     try:
         grammar = LLMatcher.grammar_from_json_schema(schema)
     except ValueError as error:
         raise unenforceable(error) from error
-    matcher = LLMatcher(tokenizer, grammar, log_level=0)
-    taken = matcher.try_consume_tokens(list(text.encode()))
-    if taken < len(text.encode()) or not matcher.is_accepting():
-        raise unenforceable(matcher.get_error() or f"{text} does not fit it")
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
+    if matcher.is_error():
+        raise unenforceable(matcher.get_error())
+    return matcher
 
 
 def _value(schema: Any, root: Any, said: str, depth: int) -> Any:

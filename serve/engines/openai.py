@@ -22,6 +22,7 @@ from serve.engines.base import (
     Tool,
     Unsupported,
 )
+from serve.engines.instances import fits, readable
 from serve.engines.remote import Event, Refused, Remote
 from serve.engines.text import StopText
 
@@ -83,7 +84,7 @@ class OpenAIEngine:
         if sampling.logprobs or sampling.top_logprobs:
             raise Unsupported("Engine openai knows no log-probabilities. Leave logprobs out.")
         path, prompt = self._prompt(prompt_ids)
-        drafts = [_Draft(i, self, sampling.stop) for i in range(sampling.n)]
+        drafts = [_Draft(i, self, sampling) for i in range(sampling.n)]
         body = {**prompt, **_drawn(sampling)}
         with closing(self._events(path, body, min(sampling.max_tokens, room))) as events:
             for event, more in events:
@@ -107,7 +108,7 @@ class OpenAIEngine:
         )
 
     def check_schema(self, schema: str) -> None:
-        """Only the server knows which it can enforce; it refuses before the first token."""
+        readable(schema)  # whether its server can enforce it, only that knows
 
     def load_adapter(self, name: str, path: Path) -> None:
         self._refuse_adapter(name)
@@ -177,9 +178,10 @@ class OpenAIEngine:
 class _Draft:
     """One choice's events as chunks. Stop strings are found here: a server does not tell which."""
 
-    def __init__(self, index: int, engine: OpenAIEngine, stops: Sequence[str]) -> None:
+    def __init__(self, index: int, engine: OpenAIEngine, sampling: Sampling) -> None:
         self.ended = False
-        self._index, self._encode, self._text = index, engine.encode, StopText(stops)
+        self._index, self._encode, self._text = index, engine.encode, StopText(sampling.stop)
+        self._schema, self._whole = sampling.schema, ""
 
     def take(self, choice: dict[str, Any], more: bool) -> Chunk | None:
         """The chunk of one event; None where it has nothing for us."""
@@ -194,8 +196,19 @@ class _Draft:
             reason = "length" if reason == "length" and not stopped_by else "stop"
         if not text and not self.ended:
             return None
+        self._check(text, reason)
         ids = tuple(self._encode(text))
         return Chunk(self._index, text, ids, (), (), reason, stopped_by, more=more, private=True)
+
+    def _check(self, text: str, reason: str | None) -> None:
+        """A server may pass a schema over in silence; what came shows it."""
+        if self._schema is not None:
+            self._whole += text
+            if reason == "stop" and not fits(self._schema, self._whole):
+                raise EngineError(
+                    f"The server's answer does not fit the JSON schema: {self._whole[:200]!r}. It "
+                    "seems to know no response_format; leave the schema out."
+                )
 
 
 def _drawn(sampling: Sampling) -> dict[str, Any]:

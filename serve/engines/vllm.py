@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from transformers import AutoConfig
 
 from serve.engines.adapter_folder import verify_adapter
@@ -36,14 +37,12 @@ from serve.engines.grammar import Grammars
 from serve.engines.remote import Event, Refused, Remote
 from serve.engines.tokenizer import ChatTokenizer
 from serve.engines.vllm_python import LOG
+from serve.engines.vllm_server import PROBE, cards, check_tokens, find_card, reports_processed
 from serve.engines.vllm_wire import Draft, generation, scored, scoring
 
 log = logging.getLogger("redraft")
 
 NOT_FOUND = 404
-PROBE = "Grüße, 世界! 2 + 2 = 4\n\tok"
-COLD, HOT = 0.1, 2.0  # temperatures that make a distribution steep and flat
-NOISE = 0.05  # of a log-probability, between two runs in bf16
 
 
 def open_engine(model: str, home: Path, options: Options) -> "VllmEngine":
@@ -62,7 +61,7 @@ class VllmEngine:
 
     def __init__(self, model: str, home: Path, remote: Remote) -> None:
         self.model, self._remote = model, remote
-        card = self._find_card()
+        card = find_card(remote, model)
         self._served, self.context_window = str(card["id"]), int(card["max_model_len"])
         source = model_source(model, home)
         self._tokenizer = ChatTokenizer(model, source)
@@ -72,8 +71,15 @@ class VllmEngine:
         self._grammars = Grammars(self._tokenizer.hf, self.vocabulary_size, self._tokenizer.ends())
         self._adapters: dict[str, Path] = {}
         self._loading = threading.Lock()
-        self._check_tokens()
-        self._processed = self._reports_processed()
+        check_tokens(remote, self._served, self.encode)
+        self._processed = reports_processed(remote, self._served, self.encode(PROBE))
+        if not self._processed:
+            log.warning(
+                "vLLM at %s reports log-probabilities before the temperature, so answers at other "
+                "temperatures than 1 are recorded without. Start it with --logprobs-mode "
+                "processed_logprobs.",
+                remote.url,
+            )
 
     def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
@@ -121,13 +127,14 @@ class VllmEngine:
         return [scored(token_id, place, top) for token_id, place in pairs]
 
     def check_schema(self, schema: str) -> None:
-        # vLLM says so only once it is asked to draw; its default backend reads the same grammar.
+        # vLLM says so only once it is asked to draw; its backend `guidance` is the same library.
         self._grammars.matcher(schema)
 
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._adapters:
             raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
         verify_adapter(name, path, self.model)
+        _require_layers_alone(name, path)
         with self._loading:
             self._put(name, path.absolute())
             self._adapters[name] = path.absolute()
@@ -183,7 +190,7 @@ class VllmEngine:
 
     def _put(self, name: str, path: Path) -> None:
         """Make vLLM answer under `name` with the weights in `path`. Raises AdapterError."""
-        there = {card["id"]: card.get("root") for card in self._cards()}.get(name)
+        there = {card["id"]: card.get("root") for card in cards(self._remote)}.get(name)
         if there == str(path):
             return  # vLLM outlived the process that loaded it
         if there is not None:
@@ -198,57 +205,6 @@ class VllmEngine:
             if not error.reason:
                 raise
             raise _unloadable(name, path, error) from error
-
-    def _cards(self) -> list[dict[str, Any]]:
-        cards: list[dict[str, Any]] = self._remote.get("/models")["data"]
-        return cards
-
-    def _find_card(self) -> dict[str, Any]:
-        """What vLLM says of our base model. Raises EngineError when it serves another."""
-        bases = [card for card in self._cards() if not card.get("parent")]
-        for card in bases:
-            if self.model in (card["id"], card.get("root")) or _name(self.model) in map(
-                _name, (card["id"], card.get("root") or "")
-            ):
-                if "max_model_len" in card:
-                    return card
-                raise EngineError(
-                    f"The server at {self._remote.url} is not vLLM: it does not tell its window. "
-                    "REDRAFT_ENGINE=openai takes any server with OpenAI's API, without adapters."
-                )
-        raise EngineError(
-            f"vLLM at {self._remote.url} serves {', '.join(card['id'] for card in bases)}; "
-            f"REDRAFT_MODEL is {self.model}. Set REDRAFT_MODEL to what it serves, or start it with "
-            f"--model and --served-model-name {self.model}."
-        )
-
-    def _check_tokens(self) -> None:
-        """Raises EngineError when vLLM's tokens are not ours: answers would be noise."""
-        body = {"model": self._served, "prompt": PROBE, "add_special_tokens": False}
-        theirs = self._remote.post("/tokenize", body, above=True)["tokens"]
-        if theirs != self.encode(PROBE):
-            raise EngineError(
-                f"vLLM at {self._remote.url} has another tokenizer than {self.model} has here. "
-                "Let both read the same folder."
-            )
-
-    def _reports_processed(self) -> bool:
-        """Whether its log-probabilities are taken after the temperature; found out by one."""
-        if self._top_logprob(COLD) - self._top_logprob(HOT) > NOISE:
-            return True
-        log.warning(
-            "vLLM at %s reports log-probabilities before the temperature, so answers at other "
-            "temperatures than 1 are recorded without. Start it with --logprobs-mode "
-            "processed_logprobs.",
-            self._remote.url,
-        )
-        return False
-
-    def _top_logprob(self, temperature: float) -> float:
-        sampling = Sampling(max_tokens=1, temperature=temperature, top_logprobs=1)
-        body = generation(self.encode(PROBE), sampling, 1) | {"stream": False}
-        place = self._answer(body, None)["choices"][0]["logprobs"]["top_logprobs"][0]
-        return float(max(place.values()))
 
     def _knows_logprobs(self, sampling: Sampling) -> bool:
         """Whether what vLLM reports is log-softmax(logits / temperature), with nothing cut."""
@@ -270,8 +226,16 @@ def _remote(home: Path, options: Options) -> Remote:
     return Remote("vLLM", url, options.api_key, way_out)
 
 
-def _name(path: str) -> str:
-    return Path(path).name.lower()
+def _require_layers_alone(name: str, path: Path) -> None:
+    """Raises AdapterError for weights outside the numbered layers: vLLM leaves those of the head
+    out of scores (vllm-project/vllm#51594), and `redraft up` starts it without them."""
+    with safe_open(path / "adapter_model.safetensors", "np") as weights:
+        outside = [key for key in weights.keys() if not any(p.isdigit() for p in key.split("."))]
+    if outside:
+        raise AdapterError(
+            f"Adapter {name} changes {outside[0]}, which vLLM does not apply everywhere. Train it "
+            "on the linear layers alone, or serve it with engine transformers."
+        )
 
 
 def _unloadable(name: str, path: Path, error: Refused | Unavailable) -> AdapterError:

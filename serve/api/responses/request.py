@@ -138,6 +138,7 @@ class ResponseRequest(Parameters, Labels):
             max_tokens=self.max_output_tokens or settings.max_tokens,
             temperature=settings.temperature if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
+            logprobs=self.logprobs,
             top_logprobs=self.top_logprobs or 0,
             frequency_penalty=self.frequency_penalty or 0.0,
             presence_penalty=self.presence_penalty or 0.0,
