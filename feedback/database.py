@@ -153,7 +153,8 @@ def _check_folder(parsed: sa.URL) -> None:
 
 
 def _engine_options(backend: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"pool_size": 10, "max_overflow": 30}
+    # What people wrote are parameters: an error that ends in a log must not say them.
+    options: dict[str, Any] = {"pool_size": 10, "max_overflow": 30, "hide_parameters": True}
     if backend == "sqlite":
         return options | {"connect_args": {"timeout": BUSY_SECONDS}}
     # MariaDB's default would show a transaction only what was there at its first read, also after

@@ -208,7 +208,9 @@ def main() -> int:
     end_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        return run(load_settings())
+        settings = load_settings()
+        log_to_stderr("vllm", settings.log)
+        return run(settings)
     except (SettingsError, ProcessError, EngineError) as error:
         print(f"redraft: {error}", file=sys.stderr)  # noqa: T201 - the last line of a process
         return 1

@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     threads: int = Field(
         64, ge=2, le=1024, description="Requests the API serves at once (threads)."
     )
+    log: Literal["text", "json"] = Field(
+        "text",
+        description="Form of the log on standard error. `json`: one object a line, with request "
+        "ids and a line for every request; never what people wrote.",
+    )
     max_body_mb: float = Field(10, gt=0, description="Largest request body, in MB.")
     rate_limit_user: str = Field(
         "1200 per minute",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from api_context import open_here
-from conftest import wait_until
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -35,22 +34,22 @@ class Theirs:
     completions: tuple[str, ...]
     feedback: str
     response: str
+    item: str
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        more = (self.feedback, self.response, self.item)
+        return (self.conversation, self.turn, *self.completions, *more)
 
     @property
     def words(self) -> tuple[str, ...]:
         """What must be in no answer to anybody else."""
-        return (
-            SECRET,
-            self.conversation,
-            self.turn,
-            *self.completions,
-            self.feedback,
-            self.response,
-        )
+        return (SECRET, *self.ids)
 
 
 Body = Callable[[Theirs], dict[str, Any]]
 ASK = [{"role": "user", "content": "hi"}]
+HI = {"model": "base", "input": "hi"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "/v1/adapters/{name}/lineage"): "reviewer",
     ("POST", "/v1/adapters/{name}/promote"): "admin",
     ("POST", "/v1/adapters/rollback"): "admin",
+    ("GET", "/metrics"): "reviewer",
     ("GET", "/v1/runs"): "reviewer",
     ("GET", "/v1/runs/{run_id}"): "reviewer",
     ("POST", "/v1/runs"): "admin",
@@ -114,19 +114,10 @@ ROUTES: dict[tuple[str, str], Any] = {
     ),
     ("POST", "/v1/responses"): Own(
         bodies=(
-            lambda t: {"model": "redraft", "input": "hi", "previous_response_id": t.response},
-            lambda t: {
-                "model": "redraft",
-                "input": "hi",
-                "previous_response_id": t.response,
-                "stream": True,
-            },
-            lambda t: {
-                "model": "redraft",
-                "input": "hi",
-                "previous_response_id": t.response,
-                "background": True,
-            },
+            lambda t: {**HI, "previous_response_id": t.response},
+            lambda t: {**HI, "previous_response_id": t.response, "stream": True},
+            lambda t: {**HI, "previous_response_id": t.response, "background": True},
+            lambda t: {**HI, "input": [{"type": "item_reference", "id": t.item}, *ASK]},
         )
     ),
     ("GET", "/v1/responses/{response_id}"): Own(lambda t: {"response_id": t.response}),
@@ -191,12 +182,17 @@ def theirs(app: Flask, keys: dict[str, dict[str, str]]) -> Theirs:
     assert ours["reasoning"]["available"]  # so that there is one to take
     rating = {"kind": "rating", "completion_id": ours["completion_ids"][0], "value": 1}
     given = api.post("/v1/feedback", json=rating, headers=ada).json
-    ids = tuple(ours["completion_ids"])
-    asked = {"model": "redraft", "input": ANSWER, "background": True}
+    asked = {"model": "base", "input": ANSWER, "background": True}
     response = api.post("/v1/responses", json=asked, headers=ada).json["id"]  # type: ignore[index]
-    path = f"/v1/responses/{response}"
-    wait_until(lambda: api.get(path, headers=ada).json["status"] == "completed", 30)  # type: ignore[index]
-    return Theirs(ours["conversation_id"], ours["turn_id"], ids, given["id"], response)  # type: ignore[index]
+    items = api.get(f"/v1/responses/{response}/input_items", headers=ada).json
+    return Theirs(
+        ours["conversation_id"],
+        ours["turn_id"],
+        tuple(ours["completion_ids"]),
+        given["id"],  # type: ignore[index]
+        response,
+        items["data"][0]["id"],  # type: ignore[index]
+    )
 
 
 def listed(kind: Any) -> list[tuple[str, str]]:
@@ -244,11 +240,7 @@ def test_without_a_key_only_what_is_public_answers(app: Flask, route: tuple[str,
             assert answer.status_code == 401, answer.text
 
 
-IDS = {
-    "conversation_id": "conv_none",
-    "feedback_id": "fb_none",
-    "response_id": "resp_none",
-}
+IDS = {"conversation_id": "conv_none", "feedback_id": "fb_none", "response_id": "resp_none"}
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
@@ -276,20 +268,26 @@ def test_what_is_somebodys_is_nobody_elses(
 
 
 def unknown_ids(text: str, theirs: Theirs) -> str:
-    for id in theirs.words[1:]:
-        text = text.replace(id, f"{id.partition('_')[0]}_never")
+    for id in theirs.ids:
+        text = text.replace(id.split("_")[1], "0" * 24)
     return text
 
 
 def kept(app: Flask, keys: dict[str, dict[str, str]], theirs: Theirs) -> Any:
-    """Ada's conversation, feedback and response as she sees them."""
+    """Ada's conversation and feedback as she sees them."""
     api = app.test_client()
     paths = (
         f"/v1/conversations/{theirs.conversation}",
-        "/v1/feedback",
         f"/v1/responses/{theirs.response}",
+        f"/v1/responses/{theirs.response}/input_items",
+        "/v1/feedback",
     )
-    return [api.get(path, headers=keys["ada"]).json for path in paths]
+    jobs = app.extensions["redraft-jobs"]
+    if job := jobs.find(theirs.response):
+        job.done.wait(30)
+    found = [api.get(path, headers=keys["ada"]) for path in paths]
+    assert [answer.status_code for answer in found] == [200] * len(paths)
+    return [answer.json for answer in found]
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)

@@ -4,7 +4,7 @@ import importlib
 
 from flask import Flask, request
 
-from serve.api import errors, limits
+from serve.api import errors, limits, observing
 from serve.api.context import Context, require
 from serve.api.lockout import Lockout
 from serve.api.operation import operation_of
@@ -26,6 +26,7 @@ def create_app(context: Context) -> Flask:
     app.extensions["redraft.lockout"] = Lockout(
         settings.login_failures, settings.login_lockout_minutes * 60
     )
+    observing.install(app)
     errors.install(app)
     for feature in FEATURES:
         app.register_blueprint(importlib.import_module(f"serve.api.{feature}").blueprint)

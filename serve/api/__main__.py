@@ -19,6 +19,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = load_settings()
+        log_to_stderr("api", settings.log)
         prepare_home(settings.home)
         serve(settings)
     except (SettingsError, ProcessError, RecordError, EngineError) as error:

@@ -6,6 +6,8 @@ from flask import Blueprint, Response, request
 
 from feedback import reads, record
 from feedback.kinds import kinds
+from feedback.moments import now
+from serve import metrics
 from serve.api.context import caller, context
 from serve.api.errors import json_body
 from serve.api.operation import operation
@@ -31,9 +33,11 @@ def create() -> tuple[dict[str, Any], int]:
 
     A rating or correction with `part: "reasoning"` is about the reasoning behind the answer.
     """
-    user, body = caller(), json_body()
+    user, body, began = caller(), json_body(), now()
     with context().database.session() as session:
         row = record.record_feedback(session, user, body, request.headers.get("Idempotency-Key"))
+    if row.created_at >= began:  # not the first row again
+        metrics.FEEDBACK.labels(row.kind, row.payload.get("value", "")).inc()
     return reads.describe(row), 201
 
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from serve.api.authentication import COOKIE
-from serve.api.operation import EVENTS, JSON, Operation, Schema, operation, operation_of
+from serve.api.operation import EVENTS, JSON, TEXT, Operation, Schema, operation, operation_of
 
 blueprint = Blueprint("openapi", __name__)
 
@@ -120,6 +120,7 @@ def _answer(found: Operation) -> dict[str, Any]:
     schemas: dict[str, Schema] = {
         JSON: {"type": "object"},
         EVENTS: {"type": "string"},
+        TEXT: {"type": "string"},
     }
     content = {media: {"schema": schemas[media]} for media in found.media}
     answer: dict[str, Any] = {"description": "Done"}

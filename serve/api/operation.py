@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 View = TypeVar("View", bound=Callable[..., Any])
 Schema = Mapping[str, Any]
-JSON, EVENTS = "application/json", "text/event-stream"
+JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
 
 
 @dataclass(frozen=True)

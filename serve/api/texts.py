@@ -1,14 +1,16 @@
 """Continuing raw prompts: no chat template, no rewriting, no window, and nothing is recorded."""
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from serve.api.errors import ApiError
 from serve.api.token_log import TokenLog
 from serve.engines.base import BASE, Chunk, Engine, Ranking, Sampling, Scored
+from serve.metrics import metered
 from serve.turn.serving import Serving
 
 TOGETHER = 16  # prompts of one request that are in the engine at once
@@ -101,7 +103,8 @@ class Texts:
             return
         logs = [TokenLog(self.engine, len(prompt.text) if self.echo else 0) for _ in indices]
         written = self.engine.generate(prompt.token_ids, self.sampling, adapter)
-        with closing(cast("Generator[Chunk]", written)) as chunks:
+        counted = metered(written, len(prompt.token_ids), adapter, time.monotonic())
+        with closing(counted) as chunks:
             for chunk in chunks:
                 self.completion_tokens += len(chunk.token_ids)
                 found = self._of_chunk(chunk, logs[chunk.draft])

@@ -30,6 +30,7 @@ def command(page: bool, scheduler: bool) -> None:
     log_to_stderr("up")
     began = time.monotonic()
     settings = load_settings()
+    log_to_stderr("up", settings.log)
     _prepare(settings, page)
     supervisor = Supervisor()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -168,6 +168,14 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class Reporting(Protocol):
+    """An engine that is a server of its own, which may be away."""
+
+    def problem(self) -> str | None:
+        """Why it cannot answer now, None when it can."""
+
+
+@runtime_checkable
 class Ranking(Protocol):
     """An engine that also knows the likeliest tokens at the places of a given text."""
 

@@ -99,7 +99,7 @@ class EchoEngine:
             if stream.stopped_by or left == 0:
                 break
         if script.fails:
-            raise EngineError(f"Engine echo was told to fail: {script.answer!r}.")
+            raise EngineError("Engine echo was told to fail.")
         rest = stream.finish()
         reason = "length" if left == 0 and not stream.stopped_by else "stop"
         yield Chunk(index, rest, finish_reason=reason, stopped_by=stream.stopped_by)

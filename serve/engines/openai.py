@@ -119,6 +119,9 @@ class OpenAIEngine:
     def adapters(self) -> list[str]:
         return []
 
+    def problem(self) -> str | None:
+        return self._remote.problem()
+
     def close(self) -> None:
         self._remote.close()
 

@@ -69,6 +69,16 @@ class Remote:
                 yield self._event(data), more
             raise self._away("its answer broke off before the end")
 
+    def problem(self) -> str | None:
+        """Why it does not answer now, None when it does."""
+        try:
+            self.get("/models")
+        except Unavailable as error:
+            return str(error)
+        except Refused:  # an answer: not every server lists what it has
+            return None
+        return None
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

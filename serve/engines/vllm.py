@@ -151,6 +151,9 @@ class VllmEngine:
     def adapters(self) -> list[str]:
         return sorted(self._adapters)
 
+    def problem(self) -> str | None:
+        return self._remote.problem()
+
     def close(self) -> None:
         self._remote.close()
 

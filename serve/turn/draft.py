@@ -1,5 +1,6 @@
 """One answer as it grows, and the turn it belongs to."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,6 +27,7 @@ class Question:
     reasoning: Reasoning = "off"
     truncate: bool = True
     tools: Tools | None = None
+    asked: float = field(default_factory=time.monotonic)
 
     @property
     def offered(self) -> tuple[Tool, ...]:

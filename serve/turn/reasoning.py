@@ -1,5 +1,6 @@
 """The reasoning of an answer that stopped at the delimiter, made when somebody asks for it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ from feedback.owned import own_completion
 from feedback.tables import Completion, Reasoning, Turn, User
 from prompts.answer_first import DELIMITER
 from serve.engines.base import Engine, Sampling
+from serve.metrics import metered
 from serve.turn.draft import Draft
 from serve.turn.serving import Serving
 
@@ -62,7 +64,8 @@ def reason(
         if text:
             yield text, None
         sampling = _sampling(completion.sampling, max_tokens)
-        with closing(engine.generate(prompt_ids, sampling, adapter)) as chunks:  # type: ignore[type-var]
+        written = engine.generate(prompt_ids, sampling, adapter)
+        with closing(metered(written, len(prompt_ids), adapter, time.monotonic())) as chunks:
             for chunk in chunks:
                 made.add(chunk)
                 if chunk.text:

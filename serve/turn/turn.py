@@ -13,6 +13,7 @@ from prompts import Prompt, load_prompt
 from prompts.answer_first import DELIMITER
 from serve.engines.base import BASE, Engine, Message
 from serve.engines.text import StopText
+from serve.metrics import metered
 from serve.settings import Settings
 from serve.turn.conversation import find_conversation, open_conversation
 from serve.turn.draft import Draft, Piece, Question, Turn
@@ -90,7 +91,9 @@ class Chat:
             turn.adapter = adapter or BASE
             try:
                 yield Piece(0)
-                with closing(self.engine.generate(turn.prompt_ids, sampling, adapter)) as chunks:  # type: ignore[type-var]
+                written = self.engine.generate(turn.prompt_ids, sampling, adapter)
+                tokens = len(turn.prompt_ids)
+                with closing(metered(written, tokens, adapter, question.asked)) as chunks:
                     for chunk in chunks:
                         yield turn.drafts[chunk.draft].add(chunk)
             except GeneratorExit:
