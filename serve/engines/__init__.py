@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import logging
+from functools import cache
 from pathlib import Path
 
 from serve.engines import vllm_python
@@ -13,12 +14,6 @@ log = logging.getLogger("redraft")
 DEFAULT = Options()
 FASTEST_FIRST = ("openvino", "transformers")
 ON_CPU = {"openvino"}  # where there is a GPU, they would leave it idle
-SHARED = {
-    "__init__", "adapter_folder", "base", "batching", "blocks", "builtin", "delimiter", "grammar",
-    "instances", "openvino_cache", "openvino_graph", "openvino_runtime", "openvino_weights",
-    "paged", "quantized", "remote", "sampler", "scoring", "text", "tokenizer", "turns",
-    "vllm_python", "vllm_server", "vllm_wire", "weights",
-}  # fmt: skip
 
 
 def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -> Engine:
@@ -73,6 +68,8 @@ def _module(name: str):  # type: ignore[no-untyped-def]
     return importlib.import_module(f"serve.engines.{name}")
 
 
+@cache
 def engine_names() -> list[str]:
-    """The engines in this folder: every file that is not shared by them."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in SHARED)
+    """The engines in this folder: every file that can open one; the others they share."""
+    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
+    return [p.stem for p in files if "\ndef open_engine(" in p.read_text(encoding="utf-8")]
