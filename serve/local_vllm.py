@@ -132,10 +132,10 @@ def _rank(config: Path) -> int:
 
 def run(settings: Settings) -> int:
     """Start vLLM and stay until it ends; its exit code. A SIGTERM to this process ends both."""
-    began = time.monotonic()
     words = settings.home / LOG
     told = command(settings)
     _end_leftovers(told)
+    began = time.monotonic()
     with words.open("wb") as out:
         out.write(f"$ {shlex.join(told)}\n".encode())
         out.flush()

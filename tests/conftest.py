@@ -203,7 +203,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vllm_port(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A real vLLM over the tiny model, started as `redraft up` starts it."""
     home = tmp_path_factory.mktemp("vllm")

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from api_context import open_here
 from conftest import wait_until
 from hypothesis import given, strategies as st
+from safetensors.torch import load_file, save_file
 from werkzeug.serving import make_server
 
 from serve.api import create_app
@@ -329,6 +331,72 @@ def test_transformers_penalties_change_repeated_tokens(tiny_model: Path) -> None
     plain = [c.token_ids for c in engine.generate(prompt, Sampling(max_tokens=60, temperature=0))]
     punished = [c.token_ids for c in engine.generate(prompt, sampling)]
     assert len(set(punished)) > len(set(plain))
+
+
+@pytest.fixture
+def vllm(vllm_port: int, tiny_model: Path) -> Iterator[Engine]:
+    opened = open_engine("vllm", str(tiny_model), tiny_model.parent, Options(vllm_port=vllm_port))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_vllm_sampler_logprobs_are_at_the_temperature(vllm: Engine, temperature: float) -> None:
+    sampling = {"temperature": temperature, "max_tokens": 20, "top_logprobs": 1}
+    prompt = vllm.encode_chat(ASK)
+    chunks = write(vllm, **sampling)
+    logprobs = [value for c in chunks for value in c.logprobs]
+    scores = vllm.score(prompt, ids_of(chunks))
+    if temperature == 1:
+        assert logprobs == pytest.approx(scores, abs=0.01)
+    else:  # a logit of the likeliest token weighs more
+        tops = [c.top_logprobs[0][0].logprob for c in chunks]
+        flat = [r.top[0].logprob for r in vllm.rank(prompt, ids_of(chunks), 1)]  # type: ignore[attr-defined]
+        assert all(steep > even for steep, even in zip(tops, flat, strict=True))
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("cut", [{"top_p": 0.5}, {"top_k": 3}, {"schema": json.dumps(CHOICE)}])
+def test_vllm_says_no_logprobs_of_what_is_cut(vllm: Engine, cut: dict[str, object]) -> None:
+    assert not any(c.logprobs for c in write(vllm, temperature=0.8, **cut))
+    with pytest.raises(Unsupported, match="leave out top_p, top_k and the schema"):
+        write(vllm, temperature=0.8, logprobs=True, **cut)
+
+
+@pytest.mark.vllm
+def test_vllm_refuses_an_adapter_that_changes_the_head(
+    vllm: Engine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    folder = damaged(tiny_adapter, tmp_path / "head", 0)
+    (folder / "manifest.json").unlink()
+    weights = load_file(folder / "adapter_model.safetensors")
+    head = {f"base_model.model.lm_head.lora_{half}.weight": torch.ones(4, 4) for half in "AB"}
+    save_file(weights | head, folder / "adapter_model.safetensors")
+    with pytest.raises(AdapterError, match=r"lm_head.*linear layers alone"):
+        vllm.load_adapter("a-0008-bbbbbb", folder)
+
+
+@pytest.mark.vllm
+def test_a_vllm_that_forgot_an_adapter_gets_it_again(
+    vllm: Engine, vllm_port: int, tiny_adapter: Path
+) -> None:
+    vllm.load_adapter("a-0009-cccccc", tiny_adapter)
+    before = ids_of(write(vllm, "a-0009-cccccc"))
+    for forget in (
+        lambda: write(vllm, "a-0009-cccccc"),
+        lambda: vllm.score([5], [6], "a-0009-cccccc"),
+    ):
+        url = f"http://127.0.0.1:{vllm_port}/v1/unload_lora_adapter"
+        httpx.post(url, json={"lora_name": "a-0009-cccccc"}, trust_env=False).raise_for_status()
+        forget()
+    assert ids_of(write(vllm, "a-0009-cccccc")) == before
+    vllm.unload_adapter("a-0009-cccccc")
+
+
+def test_an_url_is_for_engines_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="engine echo runs on this machine"):
+        open_engine("echo", "m", tmp_path, Options(url="http://127.0.0.1:1/v1"))
 
 
 def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from feedback.migrate import check
 from serve.api.server import bind
 from serve.engines import builtin, resolve
 from serve.engines.base import EngineError
+from serve.engines.vllm_python import require_vllm_python
 from serve.home import prepare_home
 from serve.processes import ProcessError
 from serve.settings import Settings, load_settings
@@ -56,11 +57,16 @@ def _database(settings: Settings) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    return resolve(settings.engine)
+    name = resolve(settings.engine)
+    if settings.engine_url:
+        return f"{name} at {settings.engine_url}"
+    if name == "vllm":
+        return f"vllm, started by {require_vllm_python(settings.vllm_python)}"
+    return name
 
 
 def _model(settings: Settings) -> str:
-    if settings.model != builtin.NAME:
+    if settings.model != builtin.NAME or settings.engine_url:
         return settings.model
     done = (settings.home / "models" / builtin.NAME / builtin.DONE).exists()
     return settings.model + ("" if done else ", converted at the first start (about 20 s)")

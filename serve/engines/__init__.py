@@ -14,6 +14,7 @@ log = logging.getLogger("redraft")
 DEFAULT = Options()
 FASTEST_FIRST = ("openvino", "transformers")
 ON_CPU = {"openvino"}  # where there is a GPU, they would leave it idle
+ELSEWHERE = ("openai", "vllm")  # engines that may be servers on another machine
 
 
 def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -> Engine:
@@ -22,6 +23,11 @@ def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -
     Raises EngineError.
     """
     *faster, last = _installed() if name == "auto" else [name]
+    if options.url and resolve(name) not in ELSEWHERE:
+        raise EngineError(
+            f"REDRAFT_ENGINE_URL is {options.url}, but engine {resolve(name)} runs on this machine. "
+            f"Set REDRAFT_ENGINE to {' or '.join(ELSEWHERE)}, or leave the URL out."
+        )
     for candidate in faster:
         try:
             return _open(candidate, model, home, options)
