@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .venv-conformance
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 VLLM := .venv-vllm
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export HF_HUB_DISABLE_TELEMETRY := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help chat test test-quick test-vllm vllm check format docs wheel browser constraints clean
+.PHONY: help chat test test-quick test-vllm conformance vllm check format docs wheel browser constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -28,6 +29,9 @@ test-quick: $(DEV_STAMP) ## Run the tests that take seconds
 
 test-vllm: $(DEV_STAMP) $(VLLM_STAMP) ## Run the tests against real vLLM (7 minutes with its installation)
 	@$(BIN)/python -m pytest -m vllm tests/test_serve_engines.py tests/test_vllm.py
+
+conformance: $(DEV_STAMP) $(TOOLS)/.installed ## Run other people's tests of the APIs (minutes; llmprobe needs Node)
+	@$(BIN)/python tests/conformance/run.py $(TOOLS)
 
 check: $(DEV_STAMP) ## Format, lint, types, generated docs
 	@$(BIN)/ruff format --check .
@@ -75,6 +79,13 @@ $(VLLM_STAMP): requirements-vllm.txt
 	  $(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check "$$@"
 	@touch $@
 
+# The tools bring their own versions of our libraries: a virtual environment of their own.
+$(TOOLS)/.installed: tests/conformance/requirements.txt | $(VENV)/bin/python
+	@echo "Installing the tools of the conformance suites into $(TOOLS) …"
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 # Chromium for the browser tests, from Debian's packages where this user may install them.
 browser:
 	@command -v chromium >/dev/null || { \
@@ -88,5 +99,5 @@ constraints: $(DEV_STAMP) ## Write constraints.txt anew from what is installed
 	@$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude setuptools \
 	  | sed -E 's/^torch==([0-9.]+).*/torch==\1/; s/ @ .*//' | LC_ALL=C sort -f > constraints.txt
 
-clean: ## Remove .venv, .venv-vllm and what was built
-	@rm -rf $(VENV) $(VLLM) dist .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove the virtual environments and what was built
+	@rm -rf $(VENV) $(VLLM) $(TOOLS) dist .mypy_cache .ruff_cache .pytest_cache

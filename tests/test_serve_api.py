@@ -241,7 +241,9 @@ def test_unknown_models_paths_and_methods(api: FlaskClient) -> None:
     error = refused(api.post("/v1/chat/completions", json=given), 404, "gpt-9", "smollm2-135m")
     assert error["code"] == "model_not_found"
     refused(api.get("/v1/nothing"), 404, "/v1/nothing")
-    refused(api.put("/v1/feedback"), 405, "PUT")
+    wrong = api.put("/v1/feedback")
+    refused(wrong, 405, "PUT")
+    assert {"GET", "POST"} <= set(wrong.headers["Allow"].split(", "))
     refused(api.get("/v1/models/nope"), 404, "nope")
     assert api.get("/v1/models").json["data"][0]["id"] == "smollm2-135m"  # type: ignore[index]
 

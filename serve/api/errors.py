@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, jsonify, request
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from feedback.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, RecordError
 from serve.engines.base import AdapterError, EngineError, Unavailable, Unsupported
@@ -84,6 +84,8 @@ def install(app: Flask) -> None:
 
 def error_headers(error: Exception) -> dict[str, str]:
     """What the answer to an error carries beside its body: how to come in, when to come again."""
+    if isinstance(error, MethodNotAllowed):
+        return {"Allow": ", ".join(error.valid_methods or ())}
     if not isinstance(error, ApiError):
         return {}
     challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
