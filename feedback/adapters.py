@@ -1,19 +1,31 @@
 """The registry of adapters: which there are, which one serves, and the way back."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from feedback.errors import Conflict, NotFound
+from feedback.errors import Conflict, Invalid, NotFound
 from feedback.ids import plausible
-from feedback.moments import iso, now
-from feedback.tables import WITHDRAWAL, Adapter, Deployment, Feedback, Run
+from feedback.moments import now
+from feedback.tables import CANARY, CHAMPION, Adapter, Deployment
 
 NUMBER = re.compile(r"a-(\d+)-")
+
+
+@dataclass(frozen=True)
+class Canary:
+    """An adapter that answers a share (0 to 1) of the conversations that begin from `since` on."""
+
+    name: str
+    path: str
+    share: float
+    since: datetime
 
 
 def register_adapter(
@@ -72,16 +84,80 @@ def next_adapter_number(session: Session) -> int:
 
 def champion(session: Session) -> Adapter | None:
     """The adapter in service; None while the base model serves."""
-    return session.scalar(select(Adapter).where(Adapter.serving == 1))
+    return session.scalar(select(Adapter).where(Adapter.serving == CHAMPION))
+
+
+def canary(session: Session) -> Canary | None:
+    """The canary beside the champion; None while there is none."""
+    adapter = session.scalar(select(Adapter).where(Adapter.serving == CANARY))
+    if adapter is None:
+        return None
+    put_out = (
+        select(Deployment)
+        .where(Deployment.adapter == adapter.name, Deployment.action == "canary")
+        .order_by(Deployment.seq.desc())
+    )
+    event = session.scalars(put_out.limit(1)).one()
+    share = float((event.facts or {})["share"])
+    return Canary(adapter.name, adapter.path, share, event.created_at)
+
+
+def set_canary(session: Session, name: str, share: float, by: str, reason: str) -> str | None:
+    """Give the adapter a share of the conversations that begin from now on.
+
+    Gives the name of the canary that it takes the place of, which becomes retired. The share of a
+    canary never changes. Raises NotFound, Invalid for a share that is none, and Conflict for an
+    adapter that was rejected or is the champion.
+    """
+    if not 0 < share < 1:
+        raise Invalid(
+            "share",
+            f"share is {share:g}; a canary gets more than 0 and less than 1 of the conversations. "
+            "Name one, or set REDRAFT_CANARY_SHARE.",
+        )
+    _lock(session)
+    old = canary(session)
+    if old and old.name == name:
+        return None
+    new = _fit_to_serve(session, name)
+    if new.serving == CHAMPION:
+        raise Conflict(f"The adapter {name} is the champion: it cannot be its own canary.")
+    if old:
+        _end_canary(session, by, f"{name} takes its place", None)
+    new.state, new.serving = "canary", CANARY
+    serving = champion(session)
+    before = serving.name if serving else None
+    _log(session, name, "canary", before, by, reason, {"share": share})
+    return old.name if old else None
+
+
+def retire_canary(
+    session: Session, name: str, by: str, reason: str, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Take the canary out; it can be put into service again. Raises Conflict when it is none."""
+    _lock(session)
+    found = canary(session)
+    if found is None or found.name != name:
+        raise Conflict(
+            f"The adapter {name} is not the canary{f', {found.name} is' if found else ''}. "
+            "`redraft adapters list` shows what serves."
+        )
+    _end_canary(session, by, reason, facts)
 
 
 def set_champion(
-    session: Session, name: str | None, by: str, reason: str, action: str = "promote"
+    session: Session,
+    name: str | None,
+    by: str,
+    reason: str,
+    action: str = "promote",
+    facts: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Put the adapter (None: the base model) into service; gives the name of the one before it.
 
-    The one before becomes retired. `action` is "promote" or "rollback": the way back depends on it.
-    Raises NotFound, and Conflict for a rejected adapter.
+    The one before becomes retired, and so does a canary, which was held against that one. `action`
+    is "promote" or "rollback": the way back depends on it. Raises NotFound, and Conflict for a
+    rejected adapter.
     """
     _lock(session)
     old = champion(session)
@@ -89,13 +165,24 @@ def set_champion(
     if name == previous:
         return previous
     new = None if name is None else _fit_to_serve(session, name)
+    beside = canary(session)
+    if beside and beside.name != name:
+        _end_canary(session, by, f"the champion changed to {name or 'the base model'}", None)
     if old:
         old.state, old.serving = "retired", None
         session.flush()  # empty the one place before it is taken again
     if new:
-        new.state, new.serving = "champion", 1
-    _log(session, name, action, previous, by, reason)
+        new.state, new.serving = "champion", CHAMPION
+    _log(session, name, action, previous, by, reason, facts)
     return previous
+
+
+def expect(session: Session, name: str, state: str) -> None:
+    """Raises Conflict when the adapter is in another state: somebody was faster."""
+    _lock(session)
+    found = get_adapter(session, name).state
+    if found != state:
+        raise Conflict(f"The adapter {name} is no {state} any more, but {found}.")
 
 
 def previous_champion(session: Session) -> str | None:
@@ -116,8 +203,15 @@ def _go_back(served: list[str | None], to: str | None) -> None:
 
 
 def rollback(session: Session, by: str, reason: str) -> tuple[str | None, str | None]:
-    """Put back what served before: (what serves now, what served). Raises Conflict."""
+    """Take back what came last: (the champion now, what was taken back). Raises Conflict.
+
+    That is the canary, where there is one: the champion stays. Else the champion before it returns.
+    """
     _lock(session)
+    if beside := canary(session):
+        _end_canary(session, by, reason, None)
+        serving = champion(session)
+        return serving.name if serving else None, beside.name
     target = previous_champion(session)
     if target is None and champion(session) is None:
         raise Conflict("The base model serves; there is nothing to roll back.")
@@ -127,25 +221,11 @@ def rollback(session: Session, by: str, reason: str) -> tuple[str | None, str | 
 def reject_adapter(session: Session, name: str, by: str, reason: str) -> Adapter:
     """Mark a candidate that the gate turned down: it never serves. Raises NotFound, Conflict."""
     adapter = get_adapter(session, name)
-    if adapter.state == "champion":
+    if adapter.serving is not None:
         raise Conflict(f"The adapter {name} serves now. Roll back first.")
     adapter.state = "rejected"
     _log(session, name, "reject", None, by, reason)
     return adapter
-
-
-def lineage(session: Session, name: str) -> dict[str, Any]:
-    """Where an adapter comes from: its run, the feedback before it, its parents up to the base."""
-    adapter = get_adapter(session, name)
-    return {
-        "name": adapter.name,
-        "state": adapter.state,
-        "base_model": adapter.base_model,
-        "digest": adapter.digest,
-        "created_at": iso(adapter.created_at),
-        "run": _origin(session, adapter.run_id),
-        "parent": lineage(session, adapter.parent) if adapter.parent else None,
-    }
 
 
 def _lock(session: Session) -> None:
@@ -168,27 +248,30 @@ def _fit_to_serve(session: Session, name: str) -> Adapter:
     return adapter
 
 
+def _end_canary(session: Session, by: str, reason: str, facts: Mapping[str, Any] | None) -> None:
+    adapter = session.scalars(select(Adapter).where(Adapter.serving == CANARY)).one()
+    adapter.state, adapter.serving = "retired", None
+    session.flush()
+    _log(session, adapter.name, "retire", None, by, reason, facts)
+
+
 def _log(
-    session: Session, name: str | None, action: str, previous: str | None, by: str, reason: str
+    session: Session,
+    name: str | None,
+    action: str,
+    previous: str | None,
+    by: str,
+    reason: str,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     event = Deployment(
-        adapter=name, action=action, previous=previous, by=by, reason=reason, created_at=now()
+        adapter=name,
+        action=action,
+        previous=previous,
+        by=by,
+        reason=reason,
+        facts=None if facts is None else dict(facts),
+        created_at=now(),
     )
     session.add(event)
     session.flush()
-
-
-def _origin(session: Session, run_id: str | None) -> dict[str, Any] | None:
-    run = session.get(Run, run_id) if run_id else None
-    if run is None:
-        return None
-    given = select(func.count()).where(
-        Feedback.seq <= run.last_feedback_seq, Feedback.kind != WITHDRAWAL
-    )
-    return {
-        "id": run.id,
-        "state": run.state,
-        "created_at": iso(run.created_at),
-        "last_feedback_seq": run.last_feedback_seq,
-        "feedback": session.scalar(given),
-    }

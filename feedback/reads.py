@@ -37,8 +37,11 @@ class Page:
     last_id: str | None
 
 
-def in_force() -> Select[Feedback]:
-    """All feedback in force: the newest row per user, kind and target, unless it was withdrawn."""
+def in_force(upto: int | None = None) -> Select[Feedback]:
+    """All feedback in force: the newest row per user, kind and target, unless it was withdrawn.
+
+    With `upto` as it was when that was the newest seq.
+    """
     newer, withdrawal = aliased(Feedback), aliased(Feedback)
     replaced = select(newer.seq).where(
         newer.user_id == Feedback.user_id,
@@ -49,7 +52,12 @@ def in_force() -> Select[Feedback]:
     for dialect in ("mysql", "mariadb"):  # its planner takes other indexes after many inserts
         replaced = replaced.with_hint(newer, f"FORCE INDEX ({FEEDBACK_TARGET_INDEX})", dialect)
     withdrawn = exists().where(withdrawal.withdraws == Feedback.id)
-    return select(Feedback).where(Feedback.kind != WITHDRAWAL, ~replaced.exists(), ~withdrawn)
+    given = select(Feedback).where(Feedback.kind != WITHDRAWAL)
+    if upto is not None:
+        replaced = replaced.where(newer.seq <= upto)
+        withdrawn = withdrawn.where(withdrawal.seq <= upto)
+        given = given.where(Feedback.seq <= upto)
+    return given.where(~replaced.exists(), ~withdrawn)
 
 
 def describe(row: Feedback) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stable split into what is trained on and what is held out."""
+"""Stable splits by hash: what is trained on or held out, and what the canary answers."""
 
 import hashlib
 from typing import Literal
@@ -6,5 +6,13 @@ from typing import Literal
 
 def split_of(user_id: str, conversation_id: str, share: float) -> Literal["train", "heldout"]:
     """The split of a conversation, a pure function of both ids; `share` (0 to 1) are held out."""
-    digest = hashlib.sha256(f"{user_id}\n{conversation_id}".encode()).digest()
-    return "heldout" if int.from_bytes(digest[:8], "big") < share * 2**64 else "train"
+    return "heldout" if _below(f"{user_id}\n{conversation_id}", share) else "train"
+
+
+def takes_canary(conversation_id: str, canary: str, share: float) -> bool:
+    """Whether the canary answers the conversation: for each canary another `share` of them."""
+    return _below(f"canary {canary}\n{conversation_id}", share)
+
+
+def _below(text: str, share: float) -> bool:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") < share * 2**64

@@ -31,6 +31,7 @@ NAME_LENGTH = 120
 TITLE_LENGTH = 200
 IDEMPOTENCY_KEY_LENGTH = 200
 FEEDBACK_TARGET_INDEX = "ix_feedback_user_id_kind_target_id_seq"
+CHAMPION, CANARY = 1, 2  # the places in which adapters serve
 WITHDRAWAL = "withdrawal"  # the kind of a row of feedback that takes another back
 
 LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
@@ -239,7 +240,7 @@ class Feedback(Table):
 class Adapter(Table):
     """PEFT weights under an immutable name.
 
-    `serving` is 1 for the champion and else null: unique, so there is one at most.
+    `serving` is CHAMPION, CANARY or null: unique, so there is one of each at most.
     """
 
     __tablename__ = "adapters"
@@ -264,10 +265,12 @@ class Deployment(Table):
 
     seq: Mapped[int] = mapped_column(Seq, primary_key=True, autoincrement=True)
     adapter: Mapped[str | None] = mapped_column(ForeignKey("adapters.name"), index=True)
-    action: Mapped[str] = mapped_column(String(16))  # promote, rollback, reject
+    action: Mapped[str] = mapped_column(String(16))  # promote, rollback, canary, retire, reject
     previous: Mapped[str | None] = mapped_column(ForeignKey("adapters.name"), index=True)
     by: Mapped[str] = mapped_column(String(NAME_LENGTH))
     reason: Mapped[str] = mapped_column(LongText)
+    # A canary's share of the conversations; the votes that a decision stands on.
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 

@@ -11,14 +11,21 @@ import click
 import httpx
 
 from feedback import adapters
+from feedback.adapters import Canary
 from feedback.database import Database, open_database
+from feedback.lineage import lineage as lineage_of, origins
 from feedback.migrate import check
 from feedback.moments import iso
 from feedback.tables import Adapter
 from retrain.deploy import DeployError, headers
+from retrain.evaluate.sequential import Evidence
+from retrain.monitor import look
+from serve.engines.base import BASE
 from serve.settings import Settings, load_settings
 
 SWAP_SECONDS = 600  # loading and attesting a large adapter
+MARKS = {"champion": "*", "canary": "+"}
+OPERATOR = "operator"
 
 
 @click.group()
@@ -29,54 +36,98 @@ def group() -> None:
 @group.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
-    """All adapters, the newest first; the star marks the one in service."""
-    with _open(load_settings()).reading() as session:
+    """All adapters, the newest first; a star marks the one in service, a plus the canary."""
+    database = _open(load_settings())
+    with database.reading() as session:
         rows = [_describe(adapter) for adapter in adapters.list_adapters(session)]
+    found = look(database)
+    for row in rows:
+        row["canary"] = _measured(*found) if found and row["name"] == found[0].name else None
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     if not rows:
         click.echo("No adapters yet: the base model serves. `redraft retrain now` makes one.")
     for row in rows:
-        star = "*" if row["state"] == "champion" else " "
+        mark = MARKS.get(row["state"], " ")
         origin = f"{row['run'] or 'imported'}, on {row['parent'] or row['base_model']}"
-        click.echo(f"{star} {row['name']}  {row['state']:<9}  {row['created_at'][:16]}  {origin}")
+        click.echo(f"{mark} {row['name']}  {row['state']:<9}  {row['created_at'][:16]}  {origin}")
+        if found and row["canary"]:
+            click.echo(f"    {found[0].share:.0%} of new conversations; {found[1].describe()}")
 
 
 @group.command()
 @click.argument("name")
 @click.option("--reason", default="by hand", show_default=True, help="Kept in the record.")
 def promote(name: str, reason: str) -> None:
-    """Put an adapter into service, also an earlier one. Rejected ones never serve."""
+    """Put an adapter into service, also the canary or an earlier one.
+
+    It answers all conversations from then on. A canary that is not the one promoted ends with it.
+    Rejected adapters never serve.
+    """
     settings = load_settings()
-    if answer := _ask_server(settings, f"{name}/promote", reason):
+    if answer := _ask_server(settings, f"{name}/promote", {"reason": reason}):
         click.echo(f"{answer['serving']} serves now (before: {answer['previous']}).")
         return
     with _open(settings).session() as session:
-        previous = adapters.set_champion(session, name, "operator", reason)
-    click.echo(f"{name} serves from the next start (before: {previous or 'base'}).")
+        previous = adapters.set_champion(session, name, OPERATOR, reason)
+    click.echo(f"{name} serves from the next start (before: {previous or BASE}).")
+
+
+@group.command()
+@click.argument("name")
+@click.option("--share", type=float, help="Of the conversations; else REDRAFT_CANARY_SHARE.")
+@click.option("--reason", default="by hand", show_default=True, help="Kept in the record.")
+def canary(name: str, share: float | None, reason: str) -> None:
+    """Let an adapter answer a share of new conversations beside the champion.
+
+    The scheduler takes it out when votes show that it is worse, and makes it champion after
+    REDRAFT_CANARY_VOTES votes. It takes the place of another canary.
+    """
+    settings = load_settings()
+    share = settings.canary_share if share is None else share
+    body = {"reason": reason, "share": share}
+    if answer := _ask_server(settings, f"{name}/canary", body):
+        click.echo(f"{name} answers {share:.0%} of new conversations beside {answer['serving']}.")
+        return
+    with _open(settings).session() as session:
+        adapters.set_canary(session, name, share, OPERATOR, reason)
+    click.echo(f"{name} answers {share:.0%} of new conversations from the next start.")
 
 
 @group.command()
 @click.option("--reason", default="by hand", show_default=True, help="Kept in the record.")
 def rollback(reason: str) -> None:
-    """Put back what served before; again goes back one step more."""
+    """Take back what came last: the canary, else the champion.
+
+    While a canary is out, it alone goes and the champion stays. Otherwise what served before the
+    champion returns; again goes back one step more.
+    """
     settings = load_settings()
-    if answer := _ask_server(settings, "rollback", reason):
-        click.echo(f"{answer['serving']} serves now (before: {answer['previous']}).")
+    if answer := _ask_server(settings, "rollback", {"reason": reason}):
+        click.echo(f"{answer['serving']} serves now (taken back: {answer['previous']}).")
         return
     with _open(settings).session() as session:
-        target, previous = adapters.rollback(session, "operator", reason)
-    click.echo(f"{target or 'base'} serves from the next start (before: {previous}).")
+        target, previous = adapters.rollback(session, OPERATOR, reason)
+    click.echo(f"{target or BASE} serves from the next start (taken back: {previous}).")
 
 
 @group.command()
 @click.argument("name")
-def lineage(name: str) -> None:
-    """Where an adapter comes from: run, feedback, parents up to the base model; as JSON."""
+@click.option("--feedback", is_flag=True, help="A line of JSON for each feedback of its snapshot.")
+def lineage(name: str, feedback: bool) -> None:
+    """Where an adapter comes from: run, snapshot, feedback, parents up to the base; as JSON.
+
+    With --feedback one by one: which feedback was in the snapshot, which completion it is about,
+    and which adapter wrote that.
+    """
     with _open(load_settings()).reading() as session:
-        found = adapters.lineage(session, name)
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        found = lineage_of(session, name)
+        if not feedback:
+            click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+            return
+        for row in origins(session, name):
+            click.echo(json.dumps(row))
 
 
 def _open(settings: Settings) -> Database:
@@ -85,12 +136,12 @@ def _open(settings: Settings) -> Database:
     return database
 
 
-def _ask_server(settings: Settings, action: str, reason: str) -> dict[str, Any] | None:
+def _ask_server(settings: Settings, action: str, given: dict[str, Any]) -> dict[str, Any] | None:
     """What the running server answers; None when none listens. Raises DeployError."""
     try:
         answer = httpx.post(
             f"{settings.api_url}/v1/adapters/{action}",
-            json={"reason": reason},
+            json=given,
             headers=headers(settings),
             timeout=SWAP_SECONDS,
             trust_env=False,
@@ -117,3 +168,7 @@ def _describe(adapter: Adapter) -> dict[str, Any]:
         "run": adapter.run_id,
         "created_at": iso(adapter.created_at),
     }
+
+
+def _measured(canary: Canary, evidence: Evidence) -> dict[str, Any]:
+    return {"share": canary.share, "since": iso(canary.since), **evidence.as_dict()}

@@ -1,4 +1,8 @@
-"""A candidate that passed the gate goes into service, or one that failed never does."""
+"""Adapters into service and out of it, by what the gate and the canary's monitor decided.
+
+A running server is asked, and swaps without dropping a request; where none runs, the record is
+changed and the next start serves it.
+"""
 
 import logging
 import time
@@ -15,50 +19,105 @@ log = logging.getLogger("redraft")
 
 KNOCKS = 5  # tries, a second apart, before we believe that no server listens
 PATIENCE = 60.0  # seconds for a server that restarts or is busy with another swap
+GATE, MONITOR = "gate", "monitor"  # who decided; a server names the user whose key it got
+Facts = dict[str, Any] | None
 
 
 class DeployError(Exception):
     """The running server would not take the adapter; the message says why and what next."""
 
 
-def promote(
+def deploy(
     settings: Settings,
     database: Database,
     name: str,
     reason: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Put the adapter into service and say how. Doing it twice is harmless. Raises DeployError.
+    """Put the candidate into service and say how: as canary first where there is a share for one.
 
-    The running server swaps it in without dropping a request; where none runs, the record is
-    changed and the next start serves it.
+    One that was put into service before is left as it is: doing it twice is harmless. Raises
+    DeployError.
     """
-    if _serves(database, name):
-        return f"{name} serves"
-    if _ask_server(settings, name, reason, sleep):
+    with database.reading() as session:
+        state = adapters.get_adapter(session, name).state
+    if state not in ("candidate", "rejected"):
+        return f"{name} is {state}"
+    if settings.canary_share:
+        return put_canary(settings, database, name, reason, sleep)
+    return promote(settings, database, name, GATE, reason, sleep=sleep)
+
+
+def promote(
+    settings: Settings,
+    database: Database,
+    name: str,
+    by: str,
+    reason: str,
+    facts: Facts = None,
+    expected: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Make the adapter the champion and say how. Raises DeployError, and Conflict as `expect`."""
+    body = {"reason": reason, "facts": facts, "expected": expected}
+    if _ask_server(settings, f"{name}/promote", body, sleep):
         return f"{name} serves now"
     with database.session() as session:
-        adapters.set_champion(session, name, "gate", reason)
-    return f"no server runs at {settings.api_url}: {name} takes effect at the next start"
+        if expected is not None:
+            adapters.expect(session, name, expected)
+        adapters.set_champion(session, name, by, reason, facts=facts)
+    return _later(settings, name)
+
+
+def put_canary(
+    settings: Settings,
+    database: Database,
+    name: str,
+    reason: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Give the adapter the share of conversations that the settings name. Raises DeployError."""
+    share = settings.canary_share
+    if _ask_server(settings, f"{name}/canary", {"reason": reason, "share": share}, sleep):
+        return f"{name} answers {share:.0%} of new conversations as canary"
+    with database.session() as session:
+        adapters.set_canary(session, name, share, GATE, reason)
+    return _later(settings, f"{name}, as canary on {share:.0%} of new conversations,")
+
+
+def retire(
+    settings: Settings,
+    database: Database,
+    name: str,
+    reason: str,
+    facts: Facts = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Take the canary out and say how. Raises DeployError, and Conflict when it is none."""
+    body = {"reason": reason, "facts": facts}
+    if _ask_server(settings, f"{name}/retire", body, sleep):
+        return f"{name} is out of service"
+    with database.session() as session:
+        adapters.retire_canary(session, name, MONITOR, reason, facts)
+    return f"{name} is out of service"
 
 
 def reject(database: Database, name: str, reason: str) -> None:
     """Mark the candidate as rejected: no server ever loads it. Doing it twice is harmless."""
     with database.session() as session:
         if adapters.get_adapter(session, name).state != "rejected":
-            adapters.reject_adapter(session, name, "gate", reason)
+            adapters.reject_adapter(session, name, GATE, reason)
 
 
-def _serves(database: Database, name: str) -> bool:
-    with database.reading() as session:
-        serving = adapters.champion(session)
-    return serving is not None and serving.name == name
+def _later(settings: Settings, what: str) -> str:
+    return f"no server runs at {settings.api_url}: {what} takes effect at the next start"
 
 
-def _ask_server(settings: Settings, name: str, reason: str, sleep: Callable[[float], None]) -> bool:
-    """Whether a server took it; False when none listens."""
-    url = f"{settings.api_url}/v1/adapters/{name}/promote"
-    body = {"reason": reason}
+def _ask_server(
+    settings: Settings, action: str, body: dict[str, Any], sleep: Callable[[float], None]
+) -> bool:
+    """Whether a server did it; False when none listens."""
+    url = f"{settings.api_url}/v1/adapters/{action}"
     patience = settings.drain_seconds + 240  # loading, warming and draining come first
     knocks, deadline = 0, time.monotonic() + PATIENCE
     while True:
@@ -72,12 +131,12 @@ def _ask_server(settings: Settings, name: str, reason: str, sleep: Callable[[flo
                 return False
         except httpx.TransportError as error:
             if time.monotonic() > deadline:
-                raise DeployError(_refused(settings, name, str(error) or repr(error))) from error
+                raise DeployError(_refused(settings, action, str(error) or repr(error))) from error
         else:
             if answer.is_success:
                 return True
             if answer.status_code not in (429, 502, 503) or time.monotonic() > deadline:
-                raise DeployError(_refused(settings, name, _explanation(answer)))
+                raise DeployError(_refused(settings, action, _explanation(answer)))
         log.info("The server at %s is not ready; trying again.", settings.api_url)
         sleep(1.0)
 
@@ -95,8 +154,9 @@ def _explanation(answer: httpx.Response) -> str:
         return f"status {answer.status_code}; is it this Redraft that listens there?"
 
 
-def _refused(settings: Settings, name: str, why: str) -> str:
+def _refused(settings: Settings, action: str, why: str) -> str:
+    name, _, what = action.partition("/")
     return (
-        f"{name} passed the gate, but the server at {settings.api_url} did not take it: {why} What "
-        f"served before still serves. Try again with `redraft adapters promote {name}`."
+        f"The server at {settings.api_url} did not {what} {name}: {why} What served before still "
+        f"serves. `redraft adapters` lists what there is, and does by hand what was refused."
     )

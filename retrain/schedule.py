@@ -21,10 +21,12 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy.orm import Session
 
-from feedback import reads, runs
+from feedback import adapters, reads, runs
 from feedback.database import Database, open_database
 from feedback.errors import Conflict, RecordError
 from feedback.migrate import migrate
+from retrain import monitor
+from retrain.deploy import DeployError
 from retrain.start import Started, environment, resume_run, start_run
 from serve.settings import Settings, load_settings
 
@@ -34,6 +36,7 @@ LOOK = 60  # seconds between two looks at the feedback
 STOP_SECONDS = 10.0
 _started: list[Started] = []
 _resumed: set[str] = set()
+_waited: set[str] = set()  # canaries that a run was told to wait for
 _turn = threading.Lock()  # the two jobs may fall on the same second
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -110,7 +113,8 @@ def nightly() -> None:
 
 
 def events() -> None:
-    """The job of every minute: a run if there is enough new; and an interrupted run goes on."""
+    """The job of every minute: the canary is judged, a run starts if there is enough new feedback,
+    and an interrupted one goes on."""
     _look(load_settings().min_events)
 
 
@@ -120,15 +124,35 @@ def _look(enough: int) -> None:
         database = open_database(settings.database_url)
         try:
             _reap()
+            _judge_canary(settings, database)
             if not _resume_once(settings, database) and is_due(database, enough):
-                _started.append(start_run(settings, database))
-                log.info("Started %s", _started[-1].run_id)
+                _start(settings, database)
         except Conflict as error:
             log.info("No run now: %s", error)
         except RecordError as error:
             log.warning("%s", error)
         finally:
             database.close()
+
+
+def _judge_canary(settings: Settings, database: Database) -> None:
+    try:
+        if done := monitor.judge_canary(settings, database):
+            log.info("Canary: %s", done)
+    except (Conflict, DeployError) as error:  # somebody was faster, or the server is busy
+        log.warning("The canary was left as it is, until the next look: %s", error)
+
+
+def _start(settings: Settings, database: Database) -> None:
+    """Start a run, unless a canary is out: the next adapter is trained on the one that wins."""
+    with database.reading() as session:
+        canary = adapters.canary(session)
+    if canary is None:
+        _started.append(start_run(settings, database))
+        log.info("Started %s", _started[-1].run_id)
+    elif canary.name not in _waited:
+        _waited.add(canary.name)
+        log.info("A run is due, and waits until canary %s is decided on.", canary.name)
 
 
 def is_due(database: Database, enough: int) -> bool:

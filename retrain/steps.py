@@ -128,7 +128,7 @@ def settle(work: Work, folder: Path) -> dict[str, Any]:
     if not verdict["promote"]:
         deploy.reject(work.database, verdict["candidate"], "; ".join(verdict["reasons"]))
         return {"state": "rejected", "message": verdict["story"]}
-    how = deploy.promote(work.settings, work.database, verdict["candidate"], verdict["story"])
+    how = deploy.deploy(work.settings, work.database, verdict["candidate"], verdict["story"])
     return {"state": "promoted", "message": f"{verdict['story']}; {how}"}
 
 

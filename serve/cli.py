@@ -9,7 +9,10 @@ import click
 COMMANDS = {
     "up": ("serve.commands.up:command", "API, page and scheduler together."),
     "retrain": ("retrain.commands:group", "Learn from feedback: now, schedule, status, resume."),
-    "adapters": ("retrain.adapter_commands:group", "Registry: list, promote, rollback, lineage."),
+    "adapters": (
+        "retrain.adapter_commands:group",
+        "Registry: list, promote, canary, rollback, lineage.",
+    ),
     "export": ("retrain.export:command", "Feedback as files that trainers read."),
     "user": ("serve.commands.people:user", "People: add, list, role, password."),
     "key": ("serve.commands.people:key", "API keys: new, list, revoke."),

@@ -167,6 +167,16 @@ class Settings(BaseSettings):
         "quarantine. The word of a reviewer or an admin, such as the local user, is enough.",
     )
     seed: int = Field(7, description="Seed of training and of the gate's resampling.")
+    canary_share: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="Share of new conversations that a promoted adapter answers as canary, until "
+        "enough votes have come; 0: it answers all at once.",
+    )
+    canary_votes: int = Field(
+        100, ge=1, description="Votes on a canary that is not worse after which it is champion."
+    )
     api_key: str = Field(
         "",
         repr=False,

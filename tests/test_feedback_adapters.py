@@ -6,12 +6,14 @@ from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
-from feedback_databases import BACKENDS, a_story, a_user, fresh_database, rating
+from feedback_databases import BACKENDS, fresh_database
 from sqlalchemy.orm import Session
 
-from feedback import adapters, record, runs
+from feedback import adapters
 from feedback.database import Database
-from feedback.errors import Conflict, NotFound
+from feedback.errors import Conflict, Invalid, NotFound
+from feedback.lineage import lineage
+from feedback.moments import now
 from feedback.tables import Adapter, Deployment
 
 
@@ -155,7 +157,7 @@ def test_unknown_adapters_are_not_found(database: Database) -> None:
         register(session, "a")
         promote(session, "a")
         for name in ("a-0009-x", "", "\0", "\ud800"):
-            for asked in (promote, adapters.get_adapter, adapters.lineage):
+            for asked in (promote, adapters.get_adapter, lineage):
                 with pytest.raises(NotFound):
                     asked(session, name)
         assert serving(session) == "a"
@@ -180,27 +182,111 @@ def test_promotions_at_once_follow_each_other(database: Database) -> None:
         assert adapters.previous_champion(session) in before
 
 
-def test_lineage_goes_back_to_the_base(database: Database) -> None:
-    user = a_user(database)
-    _, _, (draft, _) = a_story(database, user)
+def canary(session: Session, name: str, share: float = 0.1) -> str | None:
+    return adapters.set_canary(session, name, share, "ada", "better on paper")
+
+
+def canary_name(session: Session) -> str | None:
+    found = adapters.canary(session)
+    return found.name if found else None
+
+
+def events(session: Session) -> list[tuple[str, str | None, str]]:
+    found = session.scalars(sa.select(Deployment).order_by(Deployment.seq))
+    return [(event.action, event.adapter, event.reason) for event in found]
+
+
+def test_a_canary_serves_beside_the_champion(database: Database) -> None:
+    before = now()
     with database.session() as session:
-        record.record_feedback(session, user, rating(draft, 1))
-        given = record.record_feedback(session, user, rating(draft, -1))
-        last = record.withdraw_feedback(session, user, given.id)
-        run = runs.claim_run(session, {"seed": 7})
-        register(session, "a")
-        register(session, "b", parent="a", run_id=run.id)
-        runs.finish_run(session, run.id, "promoted", "", "b")
-        record.record_feedback(session, user, rating(draft, 1))  # after the run
+        register(session, "a", "b")
+        promote(session, "a")
+        assert adapters.canary(session) is None
+        assert canary(session, "b", 0.25) is None
+        assert canary(session, "b", 0.5) is None, "it is out already: its share stays"
     with database.reading() as session:
-        found = adapters.lineage(session, "b")
-    assert (found["name"], found["state"], found["base_model"]) == (
-        "b",
-        "candidate",
-        "smollm2-135m",
-    )
-    assert found["run"]["id"] == run.id
-    assert found["run"]["last_feedback_seq"] == last.seq
-    assert found["run"]["feedback"] >= 2
-    assert found["parent"]["name"] == "a"
-    assert (found["parent"]["run"], found["parent"]["parent"]) == (None, None)
+        found = adapters.canary(session)
+        assert found and (found.name, found.path, found.share) == ("b", "adapters/b", 0.25)
+        assert before <= found.since <= now()
+        assert states(session) == {"a": "champion", "b": "canary"}
+        assert [event[:2] for event in events(session)] == [("promote", "a"), ("canary", "b")]
+
+
+def test_a_canary_that_is_promoted_is_the_champion(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a", "b")
+        promote(session, "a")
+        canary(session, "b")
+        assert promote(session, "b") == "a"
+        assert (serving(session), canary_name(session)) == ("b", None)
+        assert states(session) == {"a": "retired", "b": "champion"}
+        assert adapters.rollback(session, "ada", "worse") == ("a", "b")
+
+
+def test_another_champion_ends_the_canary_that_was_held_against_the_old_one(
+    database: Database,
+) -> None:
+    with database.session() as session:
+        register(session, "a", "b", "c")
+        canary(session, "b")
+        promote(session, "c")
+        assert (serving(session), canary_name(session)) == ("c", None)
+        assert ("retire", "b", "the champion changed to c") in events(session)
+
+
+def test_a_newer_canary_takes_the_place_of_the_older(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a", "b")
+        canary(session, "a")
+        assert canary(session, "b") == "a"
+        assert states(session) == {"a": "retired", "b": "canary"}
+        assert ("retire", "a", "b takes its place") in events(session)
+
+
+def test_a_rollback_takes_the_canary_out_first(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a", "b")
+        promote(session, "a")
+        canary(session, "b")
+        assert adapters.rollback(session, "ada", "odd") == ("a", "b")
+        assert (serving(session), states(session)["b"]) == ("a", "retired")
+        assert adapters.rollback(session, "ada", "odd") == (None, "a")
+
+
+def test_a_retired_canary_leaves_its_numbers_and_may_come_again(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a", "b")
+        canary(session, "a", 0.1)
+        for name in ("b", "a-0009-x"):
+            with pytest.raises(Conflict, match=f"{name} is not the canary, a is"):
+                adapters.retire_canary(session, name, "ada", "?")
+        adapters.retire_canary(session, "a", "monitor", "worse", {"e_value": 20.5})
+        with pytest.raises(Conflict, match="a is not the canary"):
+            adapters.retire_canary(session, "a", "ada", "again")
+        last = session.scalars(sa.select(Deployment).order_by(Deployment.seq.desc())).first()
+        assert last and (last.action, last.facts) == ("retire", {"e_value": 20.5})
+        canary(session, "a", 0.3)
+        again = adapters.canary(session)
+        assert again and again.share == 0.3
+
+
+def test_what_cannot_be_a_canary(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a", "b", "c")
+        promote(session, "a")
+        adapters.reject_adapter(session, "b", "gate", "worse")
+        for share in (0, 1, -0.5, 1.5, float("nan")):
+            with pytest.raises(Invalid, match="more than 0 and less than 1"):
+                canary(session, "c", share)
+        with pytest.raises(Conflict, match="cannot be its own canary"):
+            canary(session, "a")
+        with pytest.raises(Conflict, match="was rejected"):
+            canary(session, "b")
+        with pytest.raises(NotFound):
+            canary(session, "a-0009-x")
+        canary(session, "c")
+        with pytest.raises(Conflict, match="serves now. Roll back first"):
+            adapters.reject_adapter(session, "c", "gate", "worse")
+        with pytest.raises(Conflict, match="a is no canary any more, but champion"):
+            adapters.expect(session, "a", "canary")
+        assert (serving(session), canary_name(session)) == ("a", "c")

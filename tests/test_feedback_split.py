@@ -2,7 +2,7 @@
 
 import pytest
 
-from feedback.split import split_of
+from feedback.split import split_of, takes_canary
 
 
 def test_the_split_never_changes() -> None:
@@ -32,3 +32,14 @@ def test_it_depends_on_the_user_and_the_conversation() -> None:
     by_user = {split_of(f"usr_{n}", "conv_a", 0.5) for n in range(20)}
     by_conversation = {split_of("usr_a", f"conv_{n}", 0.5) for n in range(20)}
     assert by_user == by_conversation == {"train", "heldout"}
+
+
+def test_a_canary_answers_its_share_and_each_another_one() -> None:
+    conversations = [f"conv_{number}" for number in range(10_000)]
+    one, other = (
+        {id for id in conversations if takes_canary(id, name, 0.3)}
+        for name in ("a-0001-x", "a-0002-x")
+    )
+    assert abs(len(one) - 3000) < 200
+    assert abs(len(one & other) - 900) < 120  # as two coins do
+    assert one == {id for id in conversations if takes_canary(id, "a-0001-x", 0.3)}

@@ -70,13 +70,37 @@ def champion(database: Database) -> str | None:
 
 
 def promote(settings: Settings, database: Database) -> str:
-    return deploy.promote(settings, database, NAME, "better", sleep=lambda _: None)
+    return deploy.deploy(settings, database, NAME, "better", sleep=lambda _: None)
 
 
 def test_a_running_server_is_asked(database: Database) -> None:
     with Api((200, "{}")) as api:
         assert promote(api.settings, database) == f"{NAME} serves now"
     assert api.seen == [f"/v1/adapters/{NAME}/promote"]
+
+
+def test_with_a_share_the_candidate_is_canary_first(database: Database) -> None:
+    with Api((200, "{}")) as api:
+        settings = api.settings.model_copy(update={"canary_share": 0.1})
+        said = promote(settings, database)
+    assert said == f"{NAME} answers 10% of new conversations as canary"
+    assert api.seen == [f"/v1/adapters/{NAME}/canary"]
+    offline = Settings(port=free_port(), canary_share=0.1)
+    assert promote(offline, database).endswith("takes effect at the next start")
+    assert promote(offline, database) == f"{NAME} is canary"
+    with database.reading() as session:
+        canary = adapters.canary(session)
+    assert canary and (canary.name, canary.share) == (NAME, 0.1)
+
+
+def test_what_was_taken_out_meanwhile_is_not_put_back(database: Database) -> None:
+    """A run that goes on after a crash at the end of its last step."""
+    offline = Settings(port=free_port(), canary_share=0.1)
+    promote(offline, database)
+    deploy.retire(offline, database, NAME, "worse", {"e_value": 21.0}, sleep=lambda _: None)
+    assert promote(offline, database) == f"{NAME} is retired"
+    with database.reading() as session:
+        assert adapters.canary(session) is None
 
 
 def test_a_server_that_starts_again_is_waited_for(database: Database) -> None:
@@ -89,8 +113,9 @@ def test_what_the_server_says_against_it_is_passed_on(database: Database) -> Non
     body = json.dumps({"error": {"message": "It does not answer differently from the base."}})
     with Api((409, body)) as api, pytest.raises(deploy.DeployError) as caught:
         promote(api.settings, database)
-    assert "It does not answer differently from the base." in str(caught.value)
-    assert f"redraft adapters promote {NAME}" in str(caught.value)
+    said = str(caught.value)
+    assert f"did not promote {NAME}: It does not answer differently from the base." in said
+    assert "What served before still serves" in said
     assert champion(database) is None
 
 
@@ -98,7 +123,7 @@ def test_without_a_server_the_next_start_serves_it(database: Database) -> None:
     said = promote(Settings(port=free_port()), database)
     assert said.endswith(f"{NAME} takes effect at the next start")
     assert champion(database) == NAME
-    assert promote(Settings(port=free_port()), database) == f"{NAME} serves"
+    assert promote(Settings(port=free_port()), database) == f"{NAME} is champion"
 
 
 def test_a_rejected_candidate_never_serves(database: Database) -> None:

@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from conftest import ROOT, wait_until
 from retrain_rows import record_corrections
 
-from feedback import runs
+from feedback import adapters, runs
 from feedback.database import Database, open_database
 from feedback.migrate import migrate
 from retrain import schedule
@@ -38,6 +38,7 @@ def database(settings: Settings) -> Iterator[Database]:
     yield found
     schedule._stop_children()
     schedule._resumed.clear()
+    schedule._waited.clear()
     found.close()
 
 
@@ -110,6 +111,21 @@ def test_a_run_stopped_by_hand_is_left_alone(database: Database) -> None:
         runs.finish_run(session, runs.claim_run(session, {}).id, "interrupted", "Stopped by hand.")
     schedule.events()
     assert states(database) == ["interrupted"]
+
+
+def test_a_run_waits_until_the_canary_is_decided_on(database: Database) -> None:
+    name = "a-0001-abcdef"
+    with database.session() as session:
+        adapters.register_adapter(session, name=name, base_model="m", path="x", digest="d")
+        adapters.set_canary(session, name, 0.1, "gate", "better")
+    record_corrections(database, "m", 6)
+    schedule.events()
+    schedule.nightly()
+    assert states(database) == []
+    with database.session() as session:
+        adapters.rollback(session, "ada", "odd")
+    schedule.events()
+    assert len(states(database)) == 1
 
 
 def arranged(settings: Settings, database: Database) -> BackgroundScheduler:

@@ -79,7 +79,7 @@ def test_a_body_is_refused_as_the_document_says(app: Flask, document: dict[str, 
         assert issubclass(body, BaseModel)
         schema = document["components"]["schemas"][body.__name__]
         assert schema["additionalProperties"] is False
-        for name in schema["required"]:
+        for name in schema.get("required", []):
             answer = api.post(
                 path, json={other: "x" for other in schema["required"] if other != name}
             )

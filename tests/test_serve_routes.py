@@ -81,6 +81,8 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "/v1/adapters/{name}"): EVERYBODY,
     ("GET", "/v1/adapters/{name}/lineage"): "reviewer",
     ("POST", "/v1/adapters/{name}/promote"): "admin",
+    ("POST", "/v1/adapters/{name}/canary"): "admin",
+    ("POST", "/v1/adapters/{name}/retire"): "admin",
     ("POST", "/v1/adapters/rollback"): "admin",
     ("GET", "/metrics"): "reviewer",
     ("GET", "/v1/runs"): "reviewer",

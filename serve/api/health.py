@@ -45,6 +45,7 @@ def ready() -> tuple[dict[str, Any], int]:
         "model": here.chat.engine.model,
         "engine": here.chat.engine.name,
         "adapter": here.serving.adapter,
+        "canary": here.serving.canary.name if here.serving.canary else None,
         "problem": here.serving.problem,
     }, 503 if out else 200
 

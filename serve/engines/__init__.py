@@ -23,10 +23,10 @@ def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -
     Raises EngineError.
     """
     *faster, last = _installed() if name == "auto" else [name]
-    if options.url and resolve(name) not in ELSEWHERE:
+    if options.url and (here := resolve(name)) not in ELSEWHERE:
         raise EngineError(
-            f"REDRAFT_ENGINE_URL is {options.url}, but engine {resolve(name)} runs on this machine. "
-            f"Set REDRAFT_ENGINE to {' or '.join(ELSEWHERE)}, or leave the URL out."
+            f"REDRAFT_ENGINE_URL is {options.url}, but engine {here} runs on this machine. Set "
+            f"REDRAFT_ENGINE to {' or '.join(ELSEWHERE)}, or leave the URL out."
         )
     for candidate in faster:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from feedback.tables import User
+from feedback.tables import Conversation, User
 from prompts import Prompt
 from prompts.answer_first import DELIMITER
 from serve.engines.base import BASE, Chunk, Message, Sampling, Tool
@@ -137,6 +137,7 @@ class Turn:
     drafts: list[Draft]
     prompt_ids: list[int]
     adapter: str = BASE
+    conversation: Conversation | None = None  # once the question is recorded
 
     @property
     def completion_tokens(self) -> int:

@@ -4,13 +4,17 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from feedback import adapters as registry
+from feedback.adapters import Canary
 from feedback.database import Database
 from feedback.errors import NotFound
+from feedback.split import takes_canary
+from feedback.tables import CANARY, CHAMPION, Adapter, Conversation
 from serve.engines.base import BASE, AdapterError, Engine, EngineError, Sampling
 
 log = logging.getLogger("redraft")
@@ -21,17 +25,18 @@ LEAST_DIFFERENCE = 1e-4  # mean absolute log-probability, between an adapter and
 
 
 class Serving:
-    """The champion in the engine, the answers that are being written, and the swap between the two.
+    """Champion and canary in the engine, the answers that are being written, and the swaps.
 
-    Swap: load under the new immutable name, warm, attest, flip, record, drain, unload.
+    Swap: load under the new immutable name, warm, attest, record, flip, drain, unload.
     """
 
     def __init__(self, engine: Engine, database: Database, drain_seconds: float) -> None:
         self.engine = engine
-        self.problem: str | None = None  # why something else than the champion serves
         self._database = database
         self._drain_seconds = drain_seconds
         self._current: str | None = None
+        self._canary: Canary | None = None
+        self._troubles: dict[int, str] = {}  # by the place that is not filled as recorded
         self._writing: Counter[str | None] = Counter()
         self._state = threading.Condition()
         self._swap = threading.Lock()
@@ -41,11 +46,26 @@ class Serving:
         """Name of the adapter that answers now, `base` while none serves."""
         return self._current or BASE
 
+    @property
+    def problem(self) -> str | None:
+        """Why something else serves than the record says; None where all is well."""
+        return " ".join(self._troubles.values()) or None
+
+    @property
+    def canary(self) -> Canary | None:
+        """The adapter that answers a share of the conversations beside it."""
+        return self._canary
+
     @contextmanager
-    def lease(self, wanted: str | None = None) -> Iterator[str | None]:
-        """The adapter for one turn; it stays loaded until the block ends, also over a swap."""
+    def lease(
+        self, wanted: str | None = None, conversation: Conversation | None = None
+    ) -> Iterator[str | None]:
+        """The adapter for one turn; it stays loaded until the block ends, also over a swap.
+
+        Only a turn of a conversation may get the canary, and then each turn of it does.
+        """
         with self._state:
-            adapter = self._chosen(wanted)
+            adapter = self._chosen(wanted, conversation)
             self._writing[adapter] += 1
         try:
             yield adapter
@@ -65,60 +85,119 @@ class Serving:
                     self._load(name, Path(path))
                 adapter = held.enter_context(self.lease(name))
             yield adapter
-        if name not in (BASE, self.adapter):
+        if name != BASE and not self._serves(name):
             self._drain_behind(name)
 
-    def _chosen(self, wanted: str | None) -> str | None:
+    def _chosen(self, wanted: str | None, conversation: Conversation | None) -> str | None:
         if wanted is None:
-            return self._current
+            return self._routed(conversation)
         if wanted == BASE:
             return None
         if wanted not in self.engine.adapters():
             raise NotFound("loaded adapter", wanted)
         return wanted
 
-    def start(self) -> None:
-        """Load the champion of the record; when that fails the base serves and says why."""
-        with self._database.reading() as session:
-            champion = registry.champion(session)
-        if champion is None:
-            return
-        try:
-            self._load(champion.name, Path(champion.path))
-            self._current = champion.name
-        except EngineError as error:
-            self.problem = f"Champion {champion.name} does not serve, the base does: {error}"
-            log.error(self.problem)
+    def _routed(self, conversation: Conversation | None) -> str | None:
+        canary = self._canary
+        if canary is None or conversation is None or conversation.created_at < canary.since:
+            return self._current
+        taken = takes_canary(conversation.id, canary.name, canary.share)
+        return canary.name if taken else self._current
 
-    def promote(self, name: str, by: str, reason: str) -> str:
+    def start(self) -> None:
+        """Load champion and canary of the record; what fails does not serve, and it says why."""
+        with self._database.reading() as session:
+            champion, canary = registry.champion(session), registry.canary(session)
+        if champion and self._starts(CHAMPION, champion):
+            self._current = champion.name
+        if canary and self._starts(CANARY, canary):
+            self._canary = canary
+
+    def _starts(self, place: int, adapter: Adapter | Canary) -> bool:
+        try:
+            self._load(adapter.name, Path(adapter.path))
+        except EngineError as error:
+            what, instead = ("Champion", "base") if place == CHAMPION else ("Canary", "champion")
+            why = f"{what} {adapter.name} does not serve, the {instead} does: {error}"
+            self._troubles[place] = why
+            log.error(why)
+            return False
+        return True
+
+    def promote(
+        self,
+        name: str,
+        by: str,
+        reason: str,
+        facts: Mapping[str, Any] | None = None,
+        expected: str | None = None,
+    ) -> str:
         """Make adapter `name` answer every turn that starts from now on; returns the one before.
 
-        Raises NotFound or AdapterError, and then what served goes on serving.
+        A canary ends with it. Raises NotFound, AdapterError, or Conflict where it is not in the
+        state that is expected, and then what served goes on serving.
+        """
+        with self._swap:
+            self._load_fit(name)
+            with self._database.session() as session:
+                if expected is not None:
+                    registry.expect(session, name, expected)
+                registry.set_champion(session, name, by=by, reason=reason, facts=facts)
+            self._troubles.clear()
+            return self._flip(name, None)
+
+    def put_canary(self, name: str, share: float, by: str, reason: str) -> Canary:
+        """Give adapter `name` a share of the conversations that begin from now on.
+
+        It takes the place of another canary. Raises NotFound, Conflict, Invalid or AdapterError,
+        and then what served goes on serving.
+        """
+        with self._swap:
+            self._load_fit(name)
+            with self._database.session() as session:
+                registry.set_canary(session, name, share, by=by, reason=reason)
+                canary = cast(Canary, registry.canary(session))
+            self._troubles.pop(CANARY, None)
+            self._flip(self._current, canary)
+            return canary
+
+    def retire(
+        self, name: str, by: str, reason: str, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Take the canary out: the champion answers its conversations. Raises Conflict."""
+        with self._swap:
+            with self._database.session() as session:
+                registry.retire_canary(session, name, by=by, reason=reason, facts=facts)
+            self._troubles.pop(CANARY, None)
+            self._flip(self._current, None)
+
+    def rollback(self, by: str, reason: str) -> str:
+        """Take back what came last, canary or champion; returns its name.
+
+        Behind a champion stands the one before it, the base when there was none.
         """
         with self._swap:
             with self._database.reading() as session:
-                adapter = registry.get_adapter(session, name)
-            if adapter.state == "rejected":
-                raise AdapterError(
-                    f"Adapter {name} was rejected by the gate and is never served. "
-                    "`redraft retrain status` shows its report."
-                )
-            self._load(name, Path(adapter.path))
-            with self._database.session() as session:
-                registry.set_champion(session, name, by=by, reason=reason)
-            return self._flip(name)
-
-    def rollback(self, by: str, reason: str) -> str:
-        """Put the previous champion back, the base when there was none; returns the one before."""
-        with self._swap:
-            with self._database.reading() as session:
-                target = registry.previous_champion(session)
+                canary = registry.canary(session)
+                target = self._current if canary else registry.previous_champion(session)
                 path = registry.get_adapter(session, target).path if target else None
             if target and path:
                 self._load(target, Path(path))
             with self._database.session() as session:
                 registry.rollback(session, by=by, reason=reason)
-            return self._flip(target)
+            self._troubles.pop(CANARY if canary else CHAMPION, None)
+            previous = self._flip(target, None)
+            return canary.name if canary else previous
+
+    def _load_fit(self, name: str) -> None:
+        with self._database.reading() as session:
+            adapter = registry.get_adapter(session, name)
+        if adapter.state == "rejected":
+            raise AdapterError(
+                f"Adapter {name} was rejected by the gate and is never served. "
+                "`redraft retrain status` shows its report."
+            )
+        self._load(name, Path(adapter.path))
 
     def _load(self, name: str, path: Path) -> None:
         if name in self.engine.adapters():
@@ -132,14 +211,19 @@ class Serving:
             raise
         log.info("Adapter %s loaded and attested in %.1f s", name, time.monotonic() - began)
 
-    def _flip(self, name: str | None) -> str:
+    def _flip(self, name: str | None, canary: Canary | None) -> str:
         with self._state:
-            previous, self._current = self._current, name
-            self.problem = None
-        log.info("Adapter in service: %s (before: %s)", name or BASE, previous or BASE)
-        if previous is not None and previous != name:
-            self._drain_behind(previous)
-        return previous or BASE
+            before = [self._current, self._canary.name if self._canary else None]
+            self._current, self._canary = name, canary
+        beside = f", canary {canary.name} on {canary.share:.0%}" if canary else ""
+        log.info("Adapter in service: %s%s (before: %s)", name or BASE, beside, before[0] or BASE)
+        for gone in before:
+            if gone is not None and not self._serves(gone):
+                self._drain_behind(gone)
+        return before[0] or BASE
+
+    def _serves(self, name: str) -> bool:
+        return name == self._current or (self._canary is not None and name == self._canary.name)
 
     def _drain_behind(self, name: str) -> None:
         threading.Thread(target=self._drain, args=(name,), daemon=True).start()
@@ -151,7 +235,7 @@ class Serving:
             log.warning("Adapter %s still writes after %.0f s", name, self._drain_seconds)
         with self._swap:
             idle = self._writing[name] == 0 or not done
-            if idle and name != self._current and name in self.engine.adapters():
+            if idle and not self._serves(name) and name in self.engine.adapters():
                 self.engine.unload_adapter(name)
 
 

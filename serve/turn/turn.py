@@ -87,7 +87,7 @@ class Chat:
         question = turn.question
         stop = (*question.sampling.stop, DELIMITER) if question.stops_at_delimiter else None
         sampling = replace(question.sampling, stop=stop) if stop else question.sampling
-        with self.serving.lease(question.adapter) as adapter:
+        with self.serving.lease(question.adapter, turn.conversation) as adapter:
             turn.adapter = adapter or BASE
             try:
                 yield Piece(0)
@@ -137,13 +137,14 @@ class Chat:
     ) -> None:
         question = turn.question
         with self._database.session() as session:
-            turn.conversation_id = open_conversation(
+            turn.conversation = open_conversation(
                 session,
                 question.user,
                 question.conversation_id,
                 question.messages,
                 self._settings.holdout_share,
-            ).id
+            )
+            turn.conversation_id = turn.conversation.id
             record.record_turn(
                 session,
                 turn_id=turn.id,

@@ -1,0 +1,117 @@
+"""The canary's monitor: stops what is worse, promotes what has earned it, at any look."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import free_port
+from feedback_databases import a_completion, a_turn, rating
+from sqlalchemy import select
+
+from feedback import adapters, record, users
+from feedback.database import Database, open_database
+from feedback.errors import Conflict
+from feedback.migrate import migrate
+from feedback.split import takes_canary
+from feedback.tables import Deployment
+from retrain import deploy, monitor
+from serve.settings import Settings
+
+CANARY, SHARE = "a-0002-abcdef", 0.5
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens, and we need not knock often to know."""
+    monkeypatch.setattr(deploy, "KNOCKS", 1)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(port=free_port(), canary_votes=12)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    found = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
+    migrate(found)
+    with found.session() as session:
+        users.add_user(session, "ada")
+        adapters.register_adapter(session, name=CANARY, base_model="m", path="x", digest="d")
+        adapters.set_canary(session, CANARY, SHARE, "gate", "better")
+    yield found
+    found.close()
+
+
+def vote(database: Database, count: int, *, canary_good: bool) -> None:
+    """So many votes on each; the champion's are good."""
+    left = {True: count, False: count}
+    with database.session() as session:
+        user = users.known_user(session, "ada")
+        while any(left.values()):
+            talk = record.start_conversation(session, user.id, "talk", 0.2)
+            on_canary = takes_canary(talk.id, CANARY, SHARE)
+            if not left[on_canary]:
+                continue
+            left[on_canary] -= 1
+            turn, _ = a_turn(session, talk, drafts=0)
+            answer = a_completion(session, turn, adapter=CANARY if on_canary else "base")
+            value = 1 if canary_good or not on_canary else -1
+            record.record_feedback(session, user, rating(answer, value))
+
+
+def last_event(database: Database) -> Deployment:
+    with database.reading() as session:
+        return session.scalars(select(Deployment).order_by(Deployment.seq.desc())).first()  # type: ignore[return-value]
+
+
+def state(database: Database) -> str:
+    with database.reading() as session:
+        return adapters.get_adapter(session, CANARY).state
+
+
+def test_a_canary_with_few_votes_is_left_alone(settings: Settings, database: Database) -> None:
+    vote(database, 3, canary_good=True)
+    assert monitor.judge_canary(settings, database) is None
+    assert (state(database), last_event(database).action) == ("canary", "canary")
+
+
+def test_a_canary_that_is_worse_is_stopped_before_its_votes_are_full(
+    settings: Settings, database: Database
+) -> None:
+    vote(database, 10, canary_good=False)
+    assert "worse than the champion" in (monitor.judge_canary(settings, database) or "")
+    event = last_event(database)
+    assert (state(database), event.action, event.by) == ("retired", "retire", "monitor")
+    assert "0 of 10 votes good, the champion's 10 of 10" in event.reason
+    assert event.facts and event.facts["e_value"] >= 25 and event.facts["canary_votes"] == 10
+    assert monitor.judge_canary(settings, database) is None, "there is none any more"
+
+
+def test_a_canary_that_is_not_worse_becomes_champion(
+    settings: Settings, database: Database
+) -> None:
+    vote(database, 12, canary_good=True)
+    assert "not worse" in (monitor.judge_canary(settings, database) or "")
+    event = last_event(database)
+    assert (state(database), event.action, event.by) == ("champion", "promote", "monitor")
+    assert event.facts and event.facts["canary_good"] == 12
+
+
+def test_a_stop_comes_before_a_promotion(settings: Settings, database: Database) -> None:
+    vote(database, 30, canary_good=False)
+    monitor.judge_canary(settings, database)
+    assert state(database) == "retired"
+
+
+def test_what_was_taken_out_meanwhile_is_not_promoted(
+    settings: Settings, database: Database
+) -> None:
+    with database.session() as session:
+        adapters.rollback(session, "ada", "by hand")
+    with pytest.raises(Conflict, match="no canary any more, but retired"):
+        deploy.promote(settings, database, CANARY, "monitor", "fine", None, "canary")
+    with pytest.raises(Conflict, match="is not the canary"):
+        deploy.retire(settings, database, CANARY, json.dumps({"e": 1}))
+    assert state(database) == "retired"
