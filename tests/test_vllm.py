@@ -138,8 +138,10 @@ def test_a_swap_under_load_and_a_kill(
     for victim in (0, -1):  # its API server, then its core
         processes(server)[victim].kill()
         wait_until(lambda: status(server) == 503, 60)
+        assert "vLLM" in server.http.get("/readyz").json()["problems"]["engine"]
         wait_until(lambda: status(server) == 200, 600, lambda: server.log.read_text()[-3000:])
         assert answer(server) == before
+        assert server.http.get("/readyz").json()["status"] == "ready"
     api = processes(server)
     server.stop()
     assert not any(process.is_running() for process in api)
@@ -148,5 +150,5 @@ def test_a_swap_under_load_and_a_kill(
 def test_vllm_that_cannot_start_says_why(make_redraft: Make, tiny_model: Path) -> None:
     settings: dict[str, Any] = {**VLLM, "vllm_args": "--no-such-option"}
     server = make_redraft(model=tiny_model, vllm_port=free_port(), **settings)
-    said = server.command("up", "--no-page", "--no-scheduler", seconds=120)
+    said = server.command("up", "--no-page", "--no-scheduler", seconds=400)
     assert said.returncode == 1 and "no-such-option" in said.stderr and "vllm.log" in said.stderr
