@@ -5,7 +5,6 @@ Merging would round the adapter away, and a copy of the weights for each is what
 
 import importlib.util
 import itertools
-import logging
 import weakref
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ def load_options(quantization: str, device: str) -> dict[str, Any]:
         )
     from transformers import BitsAndBytesConfig
 
-    # Each matrix product in 8 bits says that it casts to float16; float16 itself is cheaper.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     if quantization == "int8":
         dtype, config = torch.float16, BitsAndBytesConfig(load_in_8bit=True)
     else:

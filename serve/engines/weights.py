@@ -1,6 +1,7 @@
 """Weights as transformers reads them, and adapters merged into them."""
 
 import copy
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from transformers.utils import logging as hf_logging
 
 from serve.engines.base import AdapterError
 from serve.engines.tokenizer import first_line, unreadable
+
+# PEFT imports it where it is installed; it then misses a faster kernel, and later tells every cast.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def load_weights(model: str, source: str, **options: Any) -> Any:
