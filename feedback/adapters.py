@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from feedback.errors import Conflict, Invalid, NotFound
 from feedback.ids import plausible
 from feedback.moments import now
+from feedback.split import percent
 from feedback.tables import CANARY, CHAMPION, Adapter, Deployment
 
 NUMBER = re.compile(r"a-(\d+)-")
@@ -107,7 +108,7 @@ def set_canary(session: Session, name: str, share: float, by: str, reason: str) 
 
     Gives the name of the canary that it takes the place of, which becomes retired. The share of a
     canary never changes. Raises NotFound, Invalid for a share that is none, and Conflict for an
-    adapter that was rejected or is the champion.
+    adapter that was rejected, is the champion, or is the canary on another share.
     """
     if not 0 < share < 1:
         raise Invalid(
@@ -118,6 +119,7 @@ def set_canary(session: Session, name: str, share: float, by: str, reason: str) 
     _lock(session)
     old = canary(session)
     if old and old.name == name:
+        _same_share(old, share)
         return None
     new = _fit_to_serve(session, name)
     if new.serving == CHAMPION:
@@ -246,6 +248,15 @@ def _fit_to_serve(session: Session, name: str) -> Adapter:
             "says which run made it; train a new one instead."
         )
     return adapter
+
+
+def _same_share(canary: Canary, share: float) -> None:
+    if canary.share != share:
+        raise Conflict(
+            f"The adapter {canary.name} is the canary already, on {percent(canary.share)} of new "
+            "conversations. That stays, so that its votes can be compared; to begin anew, roll "
+            "back first."
+        )
 
 
 def _end_canary(session: Session, by: str, reason: str, facts: Mapping[str, Any] | None) -> None:

@@ -14,5 +14,10 @@ def takes_canary(conversation_id: str, canary: str, share: float) -> bool:
     return _below(f"canary {canary}\n{conversation_id}", share)
 
 
+def percent(share: float) -> str:
+    """A share as people read it, such as "12.5 %"."""
+    return f"{100 * share:.4g} %"
+
+
 def _below(text: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") < share * 2**64

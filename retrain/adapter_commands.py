@@ -16,6 +16,7 @@ from feedback.database import Database, open_database
 from feedback.lineage import lineage as lineage_of, origins
 from feedback.migrate import check
 from feedback.moments import iso
+from feedback.split import percent
 from feedback.tables import Adapter
 from retrain.deploy import DeployError, headers
 from retrain.evaluate.sequential import Evidence
@@ -53,7 +54,7 @@ def list_(as_json: bool) -> None:
         origin = f"{row['run'] or 'imported'}, on {row['parent'] or row['base_model']}"
         click.echo(f"{mark} {row['name']}  {row['state']:<9}  {row['created_at'][:16]}  {origin}")
         if found and row["canary"]:
-            click.echo(f"    {found[0].share:.0%} of new conversations; {found[1].describe()}")
+            click.echo(f"    {percent(found[0].share)} of new conversations; {found[1].describe()}")
 
 
 @group.command()
@@ -88,11 +89,13 @@ def canary(name: str, share: float | None, reason: str) -> None:
     share = settings.canary_share if share is None else share
     body = {"reason": reason, "share": share}
     if answer := _ask_server(settings, f"{name}/canary", body):
-        click.echo(f"{name} answers {share:.0%} of new conversations beside {answer['serving']}.")
+        click.echo(
+            f"{name} answers {percent(share)} of new conversations beside {answer['serving']}."
+        )
         return
     with _open(settings).session() as session:
         adapters.set_canary(session, name, share, OPERATOR, reason)
-    click.echo(f"{name} answers {share:.0%} of new conversations from the next start.")
+    click.echo(f"{name} answers {percent(share)} of new conversations from the next start.")
 
 
 @group.command()
@@ -128,6 +131,8 @@ def lineage(name: str, feedback: bool) -> None:
             return
         for row in origins(session, name):
             click.echo(json.dumps(row))
+    if found["run"] is None:
+        click.echo(f"No run made {name}, so no feedback is known that it comes from.", err=True)
 
 
 def _open(settings: Settings) -> Database:

@@ -40,9 +40,10 @@ def group() -> None:
 def now(recipe: Path | None, wait: bool, as_json: bool) -> None:
     """Start one run.
 
-    Exit code 0: promoted (with --no-wait: started), 3: rejected by the gate, 4: refused, as there
-    is too little feedback, 1: failed. Ctrl-C stops the run; `redraft retrain resume` goes on with
-    it. With --no-wait the run's id is printed and the run goes on by itself.
+    Exit code 0: promoted, as canary where REDRAFT_CANARY_SHARE is set (with --no-wait: started),
+    3: rejected by the gate, 4: refused, as there is too little feedback, 1: failed. Ctrl-C stops
+    the run; `redraft retrain resume` goes on with it. With --no-wait the run's id is printed and
+    the run goes on by itself.
     """
     content = recipes.read_recipe(recipe) if recipe else None
     with _open() as (settings, database):

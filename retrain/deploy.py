@@ -13,6 +13,7 @@ import httpx
 
 from feedback import adapters
 from feedback.database import Database
+from feedback.split import percent
 from serve.settings import Settings
 
 log = logging.getLogger("redraft")
@@ -79,10 +80,10 @@ def put_canary(
     """Give the adapter the share of conversations that the settings name. Raises DeployError."""
     share = settings.canary_share
     if _ask_server(settings, f"{name}/canary", {"reason": reason, "share": share}, sleep):
-        return f"{name} answers {share:.0%} of new conversations as canary"
+        return f"{name} answers {percent(share)} of new conversations as canary"
     with database.session() as session:
         adapters.set_canary(session, name, share, GATE, reason)
-    return _later(settings, f"{name}, as canary on {share:.0%} of new conversations,")
+    return _later(settings, f"{name}, as canary on {percent(share)} of new conversations,")
 
 
 def retire(

@@ -9,7 +9,7 @@ from feedback.adapters import Canary
 from feedback.database import Database
 from feedback.votes import canary_votes
 from retrain import deploy
-from retrain.evaluate.sequential import ALPHA, Evidence, weigh
+from retrain.evaluate.sequential import Evidence, weigh
 from serve.settings import Settings
 
 
@@ -33,7 +33,7 @@ def judge_canary(settings: Settings, database: Database) -> str | None:
     canary, evidence = found
     numbers = evidence.describe()
     if evidence.worse:
-        reason = f"canary stopped, worse than the champion: {numbers}, {1 / ALPHA:g} is enough"
+        reason = f"canary stopped, worse than the champion: {numbers}"
         facts = evidence.as_dict()
         return f"{deploy.retire(settings, database, canary.name, reason, facts)}: {reason}"
     if evidence.canary_votes >= settings.canary_votes:

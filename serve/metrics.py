@@ -45,10 +45,19 @@ SERVING = Gauge(
 )  # fmt: skip
 
 
-def exposition(adapter: str, model: str, engine: str) -> bytes:
-    """All metrics in Prometheus' text format, with what serves now."""
+CANARY = Gauge(
+    "redraft_canary_share", "Share of new conversations that the canary answers.", ["adapter"],
+    registry=REGISTRY,
+)  # fmt: skip
+
+
+def exposition(adapter: str, model: str, engine: str, shares: dict[str, float]) -> bytes:
+    """All metrics in Prometheus' text format, with what serves now; `shares` is the canary's."""
     SERVING.clear()
     SERVING.labels(adapter, model, engine).set(1)
+    CANARY.clear()
+    for canary, share in shares.items():
+        CANARY.labels(canary).set(share)
     return generate_latest(REGISTRY)
 
 

@@ -203,7 +203,9 @@ def test_a_canary_serves_beside_the_champion(database: Database) -> None:
         promote(session, "a")
         assert adapters.canary(session) is None
         assert canary(session, "b", 0.25) is None
-        assert canary(session, "b", 0.5) is None, "it is out already: its share stays"
+        assert canary(session, "b", 0.25) is None, "once more changes nothing"
+        with pytest.raises(Conflict, match="the canary already, on 25 % of new conversations"):
+            canary(session, "b", 0.5)
     with database.reading() as session:
         found = adapters.canary(session)
         assert found and (found.name, found.path, found.share) == ("b", "adapters/b", 0.25)

@@ -37,10 +37,10 @@ def test_the_registry_without_a_server_and_with_one(
     assert server.ask("who")["redraft"]["adapter"] == "a-0001-aaaaaa"
     assert '"parent": null' in server.command("adapters", "lineage", "a-0001-aaaaaa").stdout
     out = server.command("adapters", "canary", "a-0002-bbbbbb", "--share", "0.25").stdout
-    assert "a-0002-bbbbbb answers 25% of new conversations beside a-0001-aaaaaa" in out
+    assert "a-0002-bbbbbb answers 25 % of new conversations beside a-0001-aaaaaa" in out
     listed = server.command("adapters", "list").stdout
     assert "+ a-0002-bbbbbb  canary" in listed and "* a-0001-aaaaaa  champion" in listed
-    assert "25% of new conversations; 0 of 0 votes good" in listed
+    assert "25 % of new conversations; 0 of 0 votes good" in listed
     back = server.command("adapters", "rollback").stdout
     assert "a-0001-aaaaaa serves now (taken back: a-0002-bbbbbb)" in back
     unknown = server.command("adapters", "promote", "a-9999-zzzzzz")

@@ -83,7 +83,7 @@ def test_with_a_share_the_candidate_is_canary_first(database: Database) -> None:
     with Api((200, "{}")) as api:
         settings = api.settings.model_copy(update={"canary_share": 0.1})
         said = promote(settings, database)
-    assert said == f"{NAME} answers 10% of new conversations as canary"
+    assert said == f"{NAME} answers 10 % of new conversations as canary"
     assert api.seen == [f"/v1/adapters/{NAME}/canary"]
     offline = Settings(port=free_port(), canary_share=0.1)
     assert promote(offline, database).endswith("takes effect at the next start")

@@ -1,13 +1,18 @@
 """The canary's monitor: stops what is worse, promotes what has earned it, at any look."""
 
-import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from api_context import open_here
 from conftest import free_port
 from feedback_databases import a_completion, a_turn, rating
+from flask import Flask
 from sqlalchemy import select
+from werkzeug.serving import make_server
 
 from feedback import adapters, record, users
 from feedback.database import Database, open_database
@@ -16,7 +21,8 @@ from feedback.migrate import migrate
 from feedback.split import takes_canary
 from feedback.tables import Deployment
 from retrain import deploy, monitor
-from serve.settings import Settings
+from serve.api import create_app
+from serve.settings import Settings, load_settings
 
 CANARY, SHARE = "a-0002-abcdef", 0.5
 
@@ -105,6 +111,43 @@ def test_a_stop_comes_before_a_promotion(settings: Settings, database: Database)
     assert state(database) == "retired"
 
 
+def test_a_running_server_takes_it_out_and_goes_on(tmp_path: Path) -> None:
+    """Over HTTP only, as people vote and as the scheduler asks."""
+    settings = load_settings(home=tmp_path, engine="echo")
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / file).write_text("{}")
+    with open_here(settings) as here, running(create_app(here)) as port:
+        with here.database.session() as session:
+            adapters.register_adapter(
+                session, name=CANARY, base_model="smollm2-135m", path=str(tmp_path), digest="d"
+            )
+        here.serving.put_canary(CANARY, SHARE, "test", "")
+        http = httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", trust_env=False)
+        for _ in range(40):
+            body = {"messages": [{"role": "user", "content": "who"}]}
+            ours = http.post("/chat/completions", json=body).json()["redraft"]
+            value = -1 if ours["adapter"] == CANARY else 1
+            http.post("/feedback", json=rating(ours["completion_ids"][0], value))
+        asked = settings.model_copy(update={"port": port})
+        assert monitor.judge_canary(asked, here.database) is not None
+        assert here.serving.canary is None
+        listed = http.get(f"/adapters/{CANARY}/lineage").json()
+    assert (listed["state"], listed["events"][-1]["action"]) == ("retired", "retire")
+    assert listed["events"][-1]["facts"]["e_value"] >= 25
+
+
+@contextmanager
+def running(app: Flask) -> Iterator[int]:
+    """The app behind a port."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 def test_what_was_taken_out_meanwhile_is_not_promoted(
     settings: Settings, database: Database
 ) -> None:
@@ -113,5 +156,5 @@ def test_what_was_taken_out_meanwhile_is_not_promoted(
     with pytest.raises(Conflict, match="no canary any more, but retired"):
         deploy.promote(settings, database, CANARY, "monitor", "fine", None, "canary")
     with pytest.raises(Conflict, match="is not the canary"):
-        deploy.retire(settings, database, CANARY, json.dumps({"e": 1}))
+        deploy.retire(settings, database, CANARY, "worse")
     assert state(database) == "retired"

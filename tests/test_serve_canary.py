@@ -114,6 +114,10 @@ def test_what_serves_is_told(api: FlaskClient, here: Context) -> None:
     listed: dict[str, Any] = api.get("/v1/adapters").json  # type: ignore[assignment]
     assert (listed["serving"], listed["canary"]["name"]) == (CHAMPION, CANARY)
     assert {a["name"]: a["state"] for a in listed["data"]}[CANARY] == "canary"
+    told = f'redraft_canary_share{{adapter="{CANARY}"}} '
+    assert f"{told}0.2" in api.get("/metrics").text
+    act(api, "rollback")
+    assert told not in api.get("/metrics").text
 
 
 def test_a_stopped_canary_hands_its_conversations_to_the_champion(

@@ -57,7 +57,8 @@ class Evidence:
         """The numbers in one clause."""
         return (
             f"{self.canary_good} of {self.canary_votes} votes good, the champion's "
-            f"{self.champion_good} of {self.champion_votes}, e-value {self.e_value:.3g}"
+            f"{self.champion_good} of {self.champion_votes}, e-value {self.e_value:.3g} "
+            f"({1 / ALPHA:g} stops it)"
         )
 
 

@@ -55,8 +55,9 @@ def ready() -> tuple[dict[str, Any], int]:
 def tell_metrics() -> Response:
     """Prometheus metrics: requests, tokens, times, answers under way, feedback, what serves."""
     here = context()
-    engine = here.chat.engine
-    told = metrics.exposition(here.serving.adapter, engine.model, engine.name)
+    engine, canary = here.chat.engine, here.serving.canary
+    shares = {canary.name: canary.share} if canary else {}
+    told = metrics.exposition(here.serving.adapter, engine.model, engine.name, shares)
     return Response(told, content_type=CONTENT_TYPE_LATEST)
 
 

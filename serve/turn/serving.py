@@ -13,7 +13,7 @@ from feedback import adapters as registry
 from feedback.adapters import Canary
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.split import takes_canary
+from feedback.split import percent, takes_canary
 from feedback.tables import CANARY, CHAMPION, Adapter, Conversation
 from serve.engines.base import BASE, AdapterError, Engine, EngineError, Sampling
 
@@ -215,7 +215,7 @@ class Serving:
         with self._state:
             before = [self._current, self._canary.name if self._canary else None]
             self._current, self._canary = name, canary
-        beside = f", canary {canary.name} on {canary.share:.0%}" if canary else ""
+        beside = f", canary {canary.name} on {percent(canary.share)}" if canary else ""
         log.info("Adapter in service: %s%s (before: %s)", name or BASE, beside, before[0] or BASE)
         for gone in before:
             if gone is not None and not self._serves(gone):
