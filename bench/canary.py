@@ -24,7 +24,8 @@ Votes = NDArray[np.bool_]
 
 def crossed(good: Votes, on_canary: Votes, share: float) -> Votes:
     """At which looks the capital stands high enough to stop."""
-    return log_capital(good.astype(np.float64), on_canary, share) >= -np.log(ALPHA)
+    found: Votes = log_capital(good.astype(np.float64), on_canary, share) >= -np.log(ALPHA)
+    return found
 
 
 def mixed(chance: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -55,16 +56,18 @@ def power(chance: np.random.Generator, shape: tuple[int, int]) -> None:
             on_canary = chance.random(shape) < share
             good = chance.random(shape) < np.where(on_canary, canary, champion)
             hit = crossed(good, on_canary, share)
-            stopped = hit.any(axis=1)
-            at = np.where(stopped, hit.argmax(axis=1), shape[1] - 1)
-            own = np.take_along_axis(np.cumsum(on_canary, axis=1), at[:, None], axis=1)[:, 0]
+            stopped: Votes = np.asarray(hit.any(axis=1))
+            at: NDArray[np.int_] = np.where(stopped, hit.argmax(axis=1), shape[1] - 1)
+            own = np.take_along_axis(
+                np.cumsum(on_canary, axis=1, dtype=np.int_), at[:, None], axis=1
+            )[:, 0]
             print(
                 f"| {champion:.0%}, {canary:.0%} | {share:.0%} | {stopped.mean():.0%} "
                 f"| {_spread(at + 1, stopped)} | {_spread(own, stopped)} |"
             )
 
 
-def _spread(values: NDArray[np.int64], stopped: Votes) -> str:
+def _spread(values: NDArray[np.int_], stopped: Votes) -> str:
     """Median and 90th percentile; those that were never stopped count as beyond the end."""
     known = np.where(stopped, values, np.inf)
     low, high = np.quantile(known, [0.5, 0.9], method="higher")
