@@ -69,7 +69,7 @@ def main() -> None:
     arguments = _arguments()
     folder = Path(tempfile.mkdtemp(prefix="redraft-conformance-"))
     with Redraft(folder / "home", engine=arguments.engine, threads=32) as server:
-        server.start("--no-page", "--no-scheduler")
+        server.start("--no-page", "--no-scheduler", seconds=600)  # a model is converted once
         bench = Bench(arguments.tools.absolute(), server.url, folder, arguments.engine)
         results = {name: _try(SUITES[name], bench) for name in arguments.only or SUITES}
     print(f"Output of every suite: {folder}")
