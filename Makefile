@@ -1,5 +1,5 @@
 # Everything goes into .venv; nothing else on the machine is touched, except that `make test` installs
-# Debian's Chromium when it is missing and this user may.
+# Debian's Chromium and Caddy when they are missing and this user may.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export HF_HUB_DISABLE_TELEMETRY := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help chat test test-quick test-vllm conformance vllm check format docs wheel browser constraints clean
+.PHONY: help chat test test-quick test-vllm conformance vllm check format docs wheel browser proxy constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -21,7 +21,7 @@ help: ## Show what can be made
 chat: $(STAMP) ## Install everything and open the chat
 	@$(BIN)/redraft up
 
-test: $(DEV_STAMP) browser ## Run all tests (half an hour on 2 cores)
+test: $(DEV_STAMP) browser proxy ## Run all tests (half an hour on 2 cores)
 	@$(BIN)/python -m pytest
 
 test-quick: $(DEV_STAMP) ## Run the tests that take seconds
@@ -94,6 +94,15 @@ browser:
 	    { apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null; } \
 	      || echo "Chromium could not be installed; the browser tests will say so."; \
 	  else echo "Chromium is missing: apt-get install chromium. The browser tests will say so."; fi; }
+
+# Caddy for the test of docker/Caddyfile, in the same way.
+proxy:
+	@command -v caddy >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Debian's Caddy …"; \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends caddy >/dev/null; } \
+	      || echo "Caddy could not be installed; the test of the proxy will say so."; \
+	  else echo "Caddy is missing: apt-get install caddy. The test of the proxy will say so."; fi; }
 
 constraints: $(DEV_STAMP) ## Write constraints.txt anew from what is installed
 	@$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude setuptools \

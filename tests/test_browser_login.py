@@ -127,6 +127,8 @@ def test_the_form_takes_no_orders_from_another_site(server: Redraft) -> None:
         for path in ("/login", "/logout", "/gradio_api/queue/join"):
             foreign = http.post(path, data=form, headers={"Origin": "https://evil.test"})
             assert foreign.status_code == 403
+        for path in ("/gradio_api/upload", "/gradio_api/upload_progress"):
+            assert http.post(path, files={"files": b"x"}).text == "No files are taken here."
         long = http.post("/login", data={**form, "more": "x" * 20_000})
         assert long.status_code == 413 and "set-cookie" not in long.headers
         script = http.post("/login", data={"name": '"><script>', "password": "x"})

@@ -43,7 +43,9 @@ class Door:
                 return await self._sign_in(request)
             case "POST", "/logout":
                 return await self._sign_out(request)
-        return None
+        # Gradio would keep files of anybody, also of one who has not signed in.
+        takes_files = request.url.path.startswith("/gradio_api/upload")
+        return PlainTextResponse("No files are taken here.", 404) if takes_files else None
 
     async def _knows(self, request: Request) -> bool:
         """Whether the API takes this browser; while it does not answer, the page says so itself."""
