@@ -245,7 +245,8 @@ def test_a_server_without_its_engine_says_so(
 def test_a_champion_that_does_not_serve_degrades_and_no_more(
     here: Context, api: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(here.serving, "problem", "Champion a-1 does not serve, the base does: x")
+    trouble = {"champion": "Champion a-1 does not serve, the base does: x"}
+    monkeypatch.setattr(here.serving, "_troubles", trouble)
     answer = api.get("/readyz")
     assert answer.status_code == 200 and answer.json["status"] == "degraded"  # type: ignore[index]
     assert "Champion a-1" in answer.json["problems"]["adapter"]  # type: ignore[index]
