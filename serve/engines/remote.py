@@ -34,7 +34,6 @@ class Remote:
     ) -> None:
         self.name, self.url, self._way_out = name, url.rstrip("/"), way_out
         host = _host(url)
-        self._patience = patience
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(patience, connect=CONNECT_SECONDS),
@@ -70,9 +69,10 @@ class Remote:
             raise self._away("its answer broke off before the end")
 
     def problem(self) -> str | None:
-        """Why it does not answer now, None when it does."""
+        """Why it does not answer within seconds, None when it does."""
         try:
-            self.get("/models")
+            with self._words():
+                self._read(self._http.get(f"{self.url}/models", timeout=CONNECT_SECONDS))
         except Unavailable as error:
             return str(error)
         except Refused:  # an answer: not every server lists what it has
@@ -110,7 +110,8 @@ class Remote:
         try:
             yield
         except httpx.ReadTimeout as error:
-            raise self._away(f"it sent nothing for {self._patience:g} s") from error
+            waited = error.request.extensions["timeout"]["read"]
+            raise self._away(f"it sent nothing for {waited:g} s") from error
         except httpx.TransportError as error:
             raise self._away(str(error) or type(error).__name__) from error
         except ValueError as error:  # no JSON
