@@ -7,8 +7,8 @@ on the canary and y = 1 for a good vote, a capital of 1 is multiplied at each vo
     p_arm(y) / p_pooled(y) = 1 - d (A - share) (y - t) / (t (1 - t)),
 
 where t is the rate of good votes so far and d the gap between the arms that is bet on: Turner, Ly
-and Grünwald 2021 (arXiv 2106.02693, eq. 2.2: the alternative over the mean of the arms, weighted by
-their sizes), a vote at a time. If the arms are alike, A is share on average whatever y, t and d
+and Grünwald 2024 (arXiv 2106.02693: the alternative over the mean of the arms, weighted by their
+sizes), a vote at a time. If the arms are alike, A is share on average whatever y, t and d
 are, so the capital is a martingale, and the chance that it ever reaches 1 / alpha is at most alpha
 (Ville 1939). A canary that is better makes it shrink. The gap is not known: the capital is spread
 over several (a mixture of martingales is one), as Waudby-Smith and Ramdas 2024 do.
