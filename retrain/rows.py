@@ -62,6 +62,12 @@ def finished(c: Row) -> bool:
     return conclusion_first(c) or bool(c["finish_reason"] == "stop")
 
 
+def without_tokens(c: Row) -> Row:
+    """A stored answer that only its text is known of: tokens and logprobs mean something else."""
+    none = {"token_ids": None, "logprobs": None}
+    return {**c, **none, "reasoning": c["reasoning"] and {**c["reasoning"], **none}}
+
+
 def unfinished(row: Row) -> bool:
     """Whether the row compares answers of which none came to its end.
 

@@ -12,7 +12,7 @@ from retrain.evaluate.items import Item, count_by_kind, held_out_items, taught_c
 from retrain.evaluate.measure import Gain, measure
 from retrain.evaluate.written import judge_of, written_gains
 from retrain.manifest import read_json, read_rows, write_json, write_rows
-from retrain.rows import Row, counts, is_train, unfinished
+from retrain.rows import Row, counts, is_train, unfinished, without_tokens
 from retrain.snapshot import ROWS, freeze_snapshot
 from retrain.train import train
 from retrain.work import QUARANTINE, Unusable, Work
@@ -31,7 +31,7 @@ WEIGHTLESS = {
 
 def snapshot(work: Work) -> dict[str, Any]:
     """Freeze the feedback of this moment, in `snapshots/`."""
-    manifest = freeze_snapshot(work.database, work.snapshot)
+    manifest = freeze_snapshot(work.database, work.snapshot, work.settings)
     work.tracker.froze(manifest["last_feedback_seq"])
     return manifest
 
@@ -44,7 +44,7 @@ def curated(work: Work, folder: Path) -> dict[str, Any]:
     write_rows(folder / ROWS, rows)
     write_rows(folder / QUARANTINE, found.quarantine)
     for report in found.reports:
-        told = {**report.dropped, **report.held}
+        told = {**report.dropped, **report.held, **report.changed}
         log.info("%s: %d rows, %d stay %s", report.step, report.rows_in, report.rows_out, told)
     return {
         "rows": len(rows),
@@ -161,13 +161,8 @@ def _sizes(rows: list[Row]) -> dict[str, Any]:
 
 def _known_tokens(row: Row, model: str) -> Row:
     """The row without token ids of another base model, which mean nothing to this one."""
-    kept = [c if c["base_model"] == model else _without_tokens(c) for c in row["completions"]]
+    kept = [c if c["base_model"] == model else without_tokens(c) for c in row["completions"]]
     return {**row, "completions": kept}
-
-
-def _without_tokens(c: Row) -> Row:
-    none = {"token_ids": None, "logprobs": None}
-    return {**c, **none, "reasoning": c["reasoning"] and {**c["reasoning"], **none}}
 
 
 def _told(work: Work, names: list[str]) -> Iterator[str]:

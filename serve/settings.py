@@ -166,6 +166,16 @@ class Settings(BaseSettings):
         description="Fewest distinct users who must teach the same; what fewer teach waits in "
         "quarantine. The word of a reviewer or an admin, such as the local user, is enough.",
     )
+    mask_pii: Literal["on", "off"] = Field(
+        "on",
+        description="Mask e-mail and IP addresses, phone, card, account and Chinese ID numbers in "
+        "what a run reads. What `REDRAFT_MIN_USERS` users or a reviewer wrote is public.",
+    )
+    languages: str = Field(
+        "",
+        description="Languages to learn answers in, such as `en,zh`; empty: all. Short texts and "
+        "code always count.",
+    )
     seed: int = Field(7, description="Seed of training and of the gate's resampling.")
     canary_share: float = Field(
         0,

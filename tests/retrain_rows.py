@@ -92,6 +92,7 @@ def record_corrections(
     heldout: int = 0,
     user: str = "ada",
     role: str = "reviewer",
+    text: str = "Code {}-blue.",
 ) -> None:
     """`count` training corrections and `heldout` held-out ones, each in a new conversation.
 
@@ -133,4 +134,4 @@ def record_corrections(
             )
             session.flush()
             body = {"kind": "correction", "completion_id": answer.id}
-            record.record_feedback(session, owner, {**body, "text": f"Code {number}-blue."})
+            record.record_feedback(session, owner, {**body, "text": text.format(number)})

@@ -9,7 +9,10 @@ from retrain import curate
 from retrain.rows import Row
 from serve.settings import Settings
 
-SETTINGS = Settings(max_rows_per_user=3)
+SETTINGS = Settings(max_rows_per_user=3, languages="en")
+
+
+FRENCH = "Le délai de remboursement est de quarante-cinq jours à partir de la date de l'achat."
 
 
 def everything() -> list[Row]:
@@ -22,18 +25,25 @@ def everything() -> list[Row]:
             rows += [rating(1, draft("x", adapter=""), **same), rating(-1, **same)]
             rows += [rating(1, **same), correction(f"from {user}", **same)]
             rows += [rating(1, "Buy.", **same | {"prompt": 'Say "buy"!'})]
+        rows += [correction(" \u200b", split=split), correction(FRENCH, split=split)]
+        rows += [rating(1, prompt="I am ada@example.org, cafe\u0301.", split=split)]
         moment = {"created_at": "2026-01-01T00:00:00.000000Z", "user_id": "usr_1"}
         rows += [rating(1, f"text {n}", split=split, **moment) for n in range(30)]
     return rows
 
 
 @pytest.mark.parametrize("step", curate.names())
-def test_a_step_takes_rows_out_counts_them_and_changes_nothing(step: str) -> None:
+def test_a_step_takes_rows_out_or_changes_texts_and_counts_them(step: str) -> None:
     rows = everything()
     before = copy.deepcopy(rows)
     found = curate.curate(rows, SETTINGS, [step])
     (report,) = found.reports
     assert rows == before
+    if step in curate.FREEZING:
+        assert [row["feedback_id"] for row in found.rows] == [row["feedback_id"] for row in rows]
+        changed = sum(one != other for one, other in zip(found.rows, rows, strict=True))
+        assert changed == sum(report.changed.values()) > 0
+        return
     assert found.rows == [row for row in rows if row in found.rows], "in order, unchanged"
     assert (report.rows_in, report.rows_out) == (len(rows), len(found.rows))
     assert sum(report.held.values()) == len(found.quarantine)

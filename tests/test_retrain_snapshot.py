@@ -11,6 +11,7 @@ from feedback.migrate import migrate
 from feedback.reads import last_feedback_seq
 from retrain import snapshot
 from retrain.manifest import read_rows, sealed
+from serve.settings import Settings
 
 
 def test_it_holds_the_feedback_in_force_and_counts_it(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_it_holds_the_feedback_in_force_and_counts_it(tmp_path: Path) -> None:
     migrate(database)
     record_corrections(database, "m", 3, heldout=2)
     record_corrections(database, "m", 1, user="ben")
-    manifest = snapshot.freeze_snapshot(database, tmp_path / "s-0001")
+    manifest = snapshot.freeze_snapshot(database, tmp_path / "s-0001", Settings())
     assert sealed(tmp_path / "s-0001") == manifest
     assert (manifest["rows"], manifest["users"]) == (6, 2)
     assert manifest["by_kind"] == {"correction": 6}
@@ -43,10 +44,10 @@ def test_one_that_was_interrupted_does_not_count_and_is_made_anew(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(snapshot, "seal", crash)
-        snapshot.freeze_snapshot(database, tmp_path / "s-0001")
+        snapshot.freeze_snapshot(database, tmp_path / "s-0001", Settings())
     assert sealed(tmp_path / "s-0001") is None
     record_corrections(database, "m", 1, user="ben")
-    assert snapshot.freeze_snapshot(database, tmp_path / "s-0001")["rows"] == 3
+    assert snapshot.freeze_snapshot(database, tmp_path / "s-0001", Settings())["rows"] == 3
     database.close()
 
 
@@ -63,7 +64,7 @@ def test_rows_written_meanwhile_wait_for_the_next_one(
         return read(session)
 
     monkeypatch.setattr(snapshot, "training_rows", read_late)
-    manifest = snapshot.freeze_snapshot(database, tmp_path / "s-0001")
+    manifest = snapshot.freeze_snapshot(database, tmp_path / "s-0001", Settings())
     rows = read_rows(tmp_path / "s-0001" / snapshot.ROWS)
     assert len(rows) == 2 and rows[-1]["seq"] <= manifest["last_feedback_seq"]
     database.close()

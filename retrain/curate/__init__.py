@@ -3,7 +3,7 @@
 A step gives the rows that stay, in order, and what became of the others: dropped, or held back in
 quarantine, which a reviewer can look through. It never moves a row between train and held-out, and
 held-out rows have no say in which training rows stay, except where people are counted (`bursts`,
-`min_users`).
+`min_users`). The steps of `FREEZING` keep all rows and change texts.
 """
 
 import importlib
@@ -17,8 +17,19 @@ from retrain.curate._outcome import Outcome
 from retrain.rows import Row
 from serve.settings import Settings
 
+# On the way out of the record, before a text is written to any file.
+FREEZING = ("normalise", "mask")
 # What hostile votes teach is sought before duplicates go: their number is what gives them away.
-DEFAULT = ("attributable", "dictated", "bursts", "min_users", "duplicates", "per_user_cap")
+DEFAULT = (
+    "attributable",
+    "length",
+    "language",
+    "dictated",
+    "bursts",
+    "min_users",
+    "duplicates",
+    "per_user_cap",
+)
 
 
 class UnknownStep(Exception):
@@ -34,6 +45,7 @@ class Report:
     rows_out: int
     dropped: dict[str, int]  # reason: rows
     held: dict[str, int]  # reason: rows in quarantine
+    changed: dict[str, int]  # what: rows whose texts the step changed
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,7 +68,8 @@ def curate(rows: Sequence[Row], settings: Settings, steps: Sequence[str] = DEFAU
         outcome: Outcome = _module(step).apply(kept, settings)
         kept = outcome.kept
         held = Counter(reason for _, reason in outcome.held)
-        reports.append(Report(step, before, len(kept), dict(outcome.dropped), dict(held)))
+        told = (dict(outcome.dropped), dict(held), dict(outcome.changed))
+        reports.append(Report(step, before, len(kept), *told))
         quarantine += [{"step": step, "reason": why, "row": row} for row, why in outcome.held]
     return Curated(kept, quarantine, reports)
 

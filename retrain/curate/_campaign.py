@@ -117,7 +117,7 @@ def _picks(mine: _Voice, term: str) -> bool:
     if wins < RECURS:
         return False
     ways: int = sum(map(partial(comb, of), range(wins, of + 1)))
-    return bool(ways < RARE * 2**of)
+    return ways * round(1 / RARE) < 1 << of  # in integers: 2.0**of has an end
 
 
 def _praises(mine: _Voice, term: str, others: Iterable[_Voice]) -> bool:

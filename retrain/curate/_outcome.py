@@ -11,11 +11,15 @@ Why = Callable[[Row], str | None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """`kept` in order; the others were dropped for good or held back, each for a reason."""
+    """`kept` in order; the others were dropped for good or held back, each for a reason.
+
+    `changed` rows are kept too, with other texts than they came with.
+    """
 
     kept: list[Row]
     dropped: Mapping[str, int] = field(default_factory=dict)  # reason: rows
     held: Sequence[tuple[Row, str]] = ()  # (row, reason), for a reviewer to look at
+    changed: Mapping[str, int] = field(default_factory=dict)  # what: rows
 
 
 def sift(rows: Sequence[Row], why: Why) -> Outcome:
