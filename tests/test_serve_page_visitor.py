@@ -1,14 +1,17 @@
 """Each call of the page to the API is made for the browser that asked, and for no other."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import gradio as gr
 import httpx
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
 from serve.page.client import Client
+from serve.page.door import Door
 from serve.page.handlers.answers import Answers
 from serve.page.handlers.conversations import Conversations
 from serve.page.session import Session
@@ -153,3 +156,19 @@ def test_the_page_says_where_a_request_came_from() -> None:
         "Authorization": "Bearer rs-ada",
     }
     assert "rs-ada" not in repr(visitor_of(raw))
+
+
+def test_gradio_hears_from_the_page_while_the_api_is_still_loading() -> None:
+    """Gradio gives up starting when its own HEAD / takes three seconds; a model takes longer."""
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("page")(scope, receive, send)
+
+    async def ask() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as loading:  # takes calls, answers none
+            client = Client(f"http://127.0.0.1:{loading.getsockname()[1]}")
+            transport = httpx.ASGITransport(Door(page, client))
+            async with httpx.AsyncClient(transport=transport, base_url="http://page") as http:
+                return (await asyncio.wait_for(http.head("/"), 10)).status_code
+
+    assert asyncio.run(ask()) == 200

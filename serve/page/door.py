@@ -35,8 +35,10 @@ class Door:
         if not _same_origin(request):
             return PlainTextResponse("Another web site cannot use this page.", 403)
         match request.method, request.url.path:
-            case "GET" | "HEAD", "/":
+            case "GET", "/":
                 return None if await self._knows(request) else _to("/login")
+            case "HEAD", "/":  # Gradio asks itself so before it serves: not a word of the API's
+                return None
             case "GET" | "HEAD", "/login":
                 return _to("/") if await self._knows(request) else _form()
             case "POST", "/login":
