@@ -21,7 +21,7 @@ help: ## Show what can be made
 chat: $(STAMP) ## Install everything and open the chat
 	@$(BIN)/redraft up
 
-test: $(DEV_STAMP) browser proxy ## Run all tests (half an hour on 2 cores)
+test: $(DEV_STAMP) browser proxy ## Run all tests (half an hour on 2 quick cores)
 	@$(BIN)/python -m pytest
 
 test-quick: $(DEV_STAMP) ## Run the tests that take seconds

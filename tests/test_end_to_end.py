@@ -86,7 +86,7 @@ TAUGHT, UNSEEN = PROMPTS[:60], PROMPTS[60:]
 DRAFT, ANSWER = 120, 256  # tokens at most: a third of the drafts end before, which is the lesson
 
 
-PAUSE = 0.3  # seconds between two requests of a client, as a reader's; the run has to get on too
+PAUSE = 1.0  # seconds between two requests of a client, as a reader's; the run has to get on too
 
 
 class Talker:
