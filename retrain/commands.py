@@ -1,6 +1,7 @@
 """`redraft retrain`: one run now, the schedule, what runs and ran, going on after a crash."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,9 @@ def now(recipe: Path | None, wait: bool, as_json: bool) -> None:
     content = recipes.read_recipe(recipe) if recipe else None
     with _open() as (settings, database):
         _refuse_beside_interrupted(database)
-        _attend(database, start_run(settings, database, content), wait, as_json)
+        with _held_back() as interrupts:
+            started = start_run(settings, database, content)
+        _attend(database, started, wait, as_json, interrupts)
 
 
 @group.command()
@@ -57,11 +60,12 @@ def now(recipe: Path | None, wait: bool, as_json: bool) -> None:
 def resume(wait: bool, as_json: bool) -> None:
     """Go on with a run that was stopped, at the step it was in."""
     with _open() as (settings, database):
-        started = resume_run(settings, database)
+        with _held_back() as interrupts:
+            started = resume_run(settings, database)
         if started is None:
             click.echo("No run was interrupted; there is nothing to resume.", err=True)
             return
-        _attend(database, started, wait, as_json)
+        _attend(database, started, wait, as_json, interrupts)
 
 
 @group.command()
@@ -127,7 +131,20 @@ def _refuse_beside_interrupted(database: Database) -> None:
         )
 
 
-def _attend(database: Database, started: Started, wait: bool, as_json: bool) -> None:
+@contextmanager
+def _held_back() -> Iterator[list[int]]:
+    """Note a Ctrl-C instead of breaking off: a run that is claimed has to be attended."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _attend(
+    database: Database, started: Started, wait: bool, as_json: bool, interrupts: list[int]
+) -> None:
     if not wait:
         await_takeover(database, started)
         with database.reading() as session:
@@ -135,6 +152,8 @@ def _attend(database: Database, started: Started, wait: bool, as_json: bool) -> 
         click.echo(json.dumps(describe(run)) if as_json else run.id)
         return
     try:
+        if interrupts:
+            raise KeyboardInterrupt
         run = follow(database, started, quiet=as_json)
     except KeyboardInterrupt:
         stop(database, started)
