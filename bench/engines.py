@@ -208,15 +208,17 @@ def run_row(name: str, model: str, home: Path, adapters: Path) -> Row:
 
 
 def show(name: str, row: Row, baseline: Row) -> None:
-    ratios = [
-        f"{row[key]:6.0f} ({row[key] / baseline[key]:4.1f}x)" for key in ("one", "all", "mixed")
-    ]
+    speeds = ("one", "all", "mixed")
+    ratios = [f"{row[key]:6.0f} ({row[key] / baseline[key]:4.1f}x)" for key in speeds]
+    costs = [(row[f"cpu_{key}"], baseline[f"cpu_{key}"] / row[f"cpu_{key}"]) for key in speeds]
+    cpu = ", ".join(f"{ms:.1f} ({ratio:.1f}x)" for ms, ratio in costs)
     print(
         f"{name:13}{'  '.join(ratios)}  {1e3 * row['first']:6.0f} ms  {row['memory']:5} MB", end=""
     )
+    print(f"  CPU ms a token {cpu}", end="")
     if "peak" in row:
         print(
-            f" (peak {row['peak']}), slowest/fastest {row['fair']:.2f}, short one first: "
+            f" (peak {row['peak']} MB), slowest/fastest {row['fair']:.2f}, short one first: "
             f"{row['short_first']}, longest pause {1e3 * row['pause']:.0f} ms, swap in "
             f"{row['swap_seconds']:.1f} s: {row['swap_errors']} errors, longest pause "
             f"{1e3 * row['swap_pause']:.0f} ms",

@@ -296,7 +296,7 @@ def test_a_text_is_scored_while_others_are_answered(adapting: Engine, tiny_adapt
         next(chunks)
     assert adapting.score(prompt, text, "a-0007-aaaaaa") == pytest.approx(alone, abs=0.05)
     for chunks in running:
-        next(chunks)
+        next(chunks, None)  # one that drew an end has ended; none may have broken
         chunks.close()  # type: ignore[attr-defined]
     adapting.unload_adapter("a-0007-aaaaaa")
 

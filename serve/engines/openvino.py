@@ -32,7 +32,7 @@ from serve.engines.builtin import model_source
 from serve.engines.grammar import Grammars
 from serve.engines.openvino_cache import Cache
 from serve.engines.openvino_graph import check_family
-from serve.engines.openvino_weights import Compiled
+from serve.engines.openvino_weights import Compiled, give_memory_back
 from serve.engines.paged import PagedBatch
 from serve.engines.sampler import Sampler
 from serve.engines.scoring import ScoreJob
@@ -71,6 +71,8 @@ class OpenVinoEngine:
         base = Compiled(module, next(self._keys))
         self._cache = Cache(base.cache_layout, config.max_position_embeddings)
         base.attach(self._cache)
+        del module
+        give_memory_back()
         self.context_window = min(config.max_position_embeddings, self._cache.tokens)
         self._weights: dict[str | None, Compiled] = {None: base}
         self._decoder = Decoder(PagedBatch(Blocks(self._cache.count)))
@@ -132,6 +134,8 @@ class OpenVinoEngine:
         compiled = Compiled(module, next(self._keys))
         compiled.attach(self._cache)
         self._weights[name] = compiled
+        del module
+        give_memory_back()
 
     def unload_adapter(self, name: str) -> None:
         self._answering(name)

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import psutil
 
 from serve.engines.blocks import BLOCK
@@ -41,6 +40,5 @@ class Cache:
         return self.count * BLOCK
 
     def _tensor(self, layout: Layout) -> ov.Tensor:
-        memory = np.zeros(self.count * layout.block_bytes, np.uint8)  # pages come when written
-        shape = ov.Shape([self.count, *layout.block])
-        return ov.Tensor(memory, shape, layout.kind)
+        # OpenVINO's own allocation: pages come when written, which np.zeros does not promise here.
+        return ov.Tensor(layout.kind, ov.Shape([self.count, *layout.block]))
