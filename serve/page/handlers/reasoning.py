@@ -74,6 +74,7 @@ class Reasoning(Handlers):
             yield self.chat(session)
             with suppress(ApiError):  # the text is on the page; the record is read again later
                 await self.reload(session)
+            yield self.chat(session)  # it is recorded now, so it can be judged
 
     def _set(self, session: Session, id: str, thought: Thought) -> View:
         session.thoughts[id] = thought
