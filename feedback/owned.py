@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from feedback.errors import NotFound
@@ -23,11 +23,7 @@ Found = TypeVar("Found")
 def own_conversation(session: Session, user: User, id: object) -> Conversation:
     """The user's conversation; raises NotFound."""
     found = session.scalar(
-        select(Conversation).where(
-            Conversation.id == plausible(id),
-            Conversation.user_id == user.id,
-            Conversation.deleted_at.is_(None),
-        )
+        select(Conversation).where(Conversation.id == plausible(id), *_visible(user))
     )
     return _found(found, "conversation", id)
 
@@ -35,13 +31,7 @@ def own_conversation(session: Session, user: User, id: object) -> Conversation:
 def own_turn(session: Session, user: User, id: object) -> Turn:
     """A turn of one of the user's conversations; raises NotFound."""
     query = select(Turn).join(Conversation, Conversation.id == Turn.conversation_id)
-    found = session.scalar(
-        query.where(
-            Turn.id == plausible(id),
-            Conversation.user_id == user.id,
-            Conversation.deleted_at.is_(None),
-        )
-    )
+    found = session.scalar(query.where(Turn.id == plausible(id), *_visible(user)))
     return _found(found, "turn", id)
 
 
@@ -49,13 +39,7 @@ def own_completion(session: Session, user: User, id: object) -> tuple[Completion
     """A completion in one of the user's conversations, with its turn; raises NotFound."""
     query = select(Completion, Turn).join(Turn, Turn.id == Completion.turn_id)
     query = query.join(Conversation, Conversation.id == Turn.conversation_id)
-    row = session.execute(
-        query.where(
-            Completion.id == plausible(id),
-            Conversation.user_id == user.id,
-            Conversation.deleted_at.is_(None),
-        )
-    ).first()
+    row = session.execute(query.where(Completion.id == plausible(id), *_visible(user))).first()
     found = _found(row, "completion", id)
     return found[0], found[1]
 
@@ -63,13 +47,7 @@ def own_completion(session: Session, user: User, id: object) -> tuple[Completion
 def own_response(session: Session, user: User, id: object) -> Response:
     """A response in one of the user's conversations; raises NotFound."""
     query = select(Response).join(Conversation, Conversation.id == Response.conversation_id)
-    found = session.scalar(
-        query.where(
-            Response.id == plausible(id),
-            Conversation.user_id == user.id,
-            Conversation.deleted_at.is_(None),
-        )
-    )
+    found = session.scalar(query.where(Response.id == plausible(id), *_visible(user)))
     return _found(found, "response", id)
 
 
@@ -81,6 +59,11 @@ def own_feedback(session: Session, user: User, id: object) -> Feedback:
         )
     )
     return _found(found, "feedback", id)
+
+
+def _visible(user: User) -> tuple[ColumnElement[bool], ...]:
+    """What holds for a conversation that the user may see."""
+    return Conversation.user_id == user.id, Conversation.deleted_at.is_(None)
 
 
 def _found(row: Found | None, what: str, id: object) -> Found:

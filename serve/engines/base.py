@@ -175,6 +175,39 @@ class Reporting(Protocol):
         """Why it cannot answer now, None when it can."""
 
 
+def room_for(engine: "Windowed", prompt_ids: Sequence[int]) -> int:
+    """Tokens that the window has left behind a prompt. Raises EngineError when there are none."""
+    room = engine.context_window - len(prompt_ids)
+    if room < 1:
+        raise EngineError(
+            f"The prompt has {len(prompt_ids)} tokens; the window of {engine.model} is "
+            f"{engine.context_window}. Shorten the conversation."
+        )
+    return room
+
+
+def already_loaded(name: str) -> AdapterError:
+    """What to say of a second adapter under a name."""
+    return AdapterError(f"Adapter {name} is already loaded; names are immutable.")
+
+
+def not_loaded(engine: "Adapting", name: str | None) -> AdapterError:
+    """What to say of a name that an engine has no adapter under."""
+    loaded = ", ".join(engine.adapters()) or "none"
+    return AdapterError(f"Adapter {name} is not loaded in engine {engine.name}. Loaded: {loaded}.")
+
+
+class Windowed(Protocol):
+    model: str
+    context_window: int
+
+
+class Adapting(Protocol):
+    name: str
+
+    def adapters(self) -> list[str]: ...
+
+
 @runtime_checkable
 class Ranking(Protocol):
     """An engine that also knows the likeliest tokens at the places of a given text."""

@@ -19,7 +19,6 @@ from typing import Any
 
 from serve.engines.adapter_folder import verify_adapter
 from serve.engines.base import (
-    AdapterError,
     Alternative,
     Chunk,
     EngineError,
@@ -28,6 +27,9 @@ from serve.engines.base import (
     Sampling,
     Scored,
     Tool,
+    already_loaded,
+    not_loaded,
+    room_for,
 )
 from serve.engines.instances import instance
 from serve.engines.text import TextStream
@@ -70,11 +72,7 @@ class EchoEngine:
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
     ) -> Iterator[Chunk]:
         self._require(adapter)
-        if len(prompt_ids) >= self.context_window:
-            raise EngineError(
-                f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
-                f"{self.context_window}. Shorten the conversation."
-            )
+        room_for(self, prompt_ids)
         script = _Script(self.decode(prompt_ids), adapter, sampling.schema)
         drafts = [self._draft(i, script, sampling) for i in range(sampling.n)]
         while drafts:
@@ -130,7 +128,7 @@ class EchoEngine:
 
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._adapters:
-            raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
+            raise already_loaded(name)
         verify_adapter(name, path, self.model)
         self._adapters[name] = path
 
@@ -146,10 +144,7 @@ class EchoEngine:
 
     def _require(self, adapter: str | None) -> None:
         if adapter is not None and adapter not in self._adapters:
-            raise AdapterError(
-                f"Adapter {adapter} is not loaded in engine echo. Loaded: "
-                f"{', '.join(self.adapters()) or 'none'}."
-            )
+            raise not_loaded(self, adapter)
 
 
 class _Script:

@@ -25,12 +25,14 @@ from serve.engines.adapter_folder import verify_adapter
 from serve.engines.base import (
     AdapterError,
     Chunk,
-    EngineError,
     Options,
     Sampling,
     Scored,
     Unavailable,
     Unsupported,
+    already_loaded,
+    not_loaded,
+    room_for,
 )
 from serve.engines.builtin import model_source
 from serve.engines.grammar import Grammars
@@ -85,12 +87,7 @@ class VllmEngine:
         self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
     ) -> Iterator[Chunk]:
         self._require(adapter)
-        room = self.context_window - len(prompt_ids)
-        if room < 1:
-            raise EngineError(
-                f"The prompt has {len(prompt_ids)} tokens; the window of {self.model} is "
-                f"{self.context_window}. Shorten the conversation."
-            )
+        room = room_for(self, prompt_ids)
         known = self._knows_logprobs(sampling)
         if (sampling.logprobs or sampling.top_logprobs) and not known:
             raise Unsupported(
@@ -132,7 +129,7 @@ class VllmEngine:
 
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._adapters:
-            raise AdapterError(f"Adapter {name} is already loaded; names are immutable.")
+            raise already_loaded(name)
         verify_adapter(name, path, self.model)
         _require_layers_alone(name, path)
         with self._loading:
@@ -159,10 +156,7 @@ class VllmEngine:
 
     def _require(self, adapter: str | None) -> None:
         if adapter is not None and adapter not in self._adapters:
-            raise AdapterError(
-                f"Adapter {adapter} is not loaded in engine vllm. Loaded: "
-                f"{', '.join(self.adapters()) or 'none'}."
-            )
+            raise not_loaded(self, adapter)
 
     def _events(self, body: dict[str, Any], adapter: str | None) -> Generator[Event]:
         body = {**body, "model": adapter or self._served}
