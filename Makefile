@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-conformance
+OPENAI2 := .venv-conformance-openai2
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 VLLM := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+END := tests/test_end_to_end.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export HF_HUB_DISABLE_TELEMETRY := 1
 export GRADIO_ANALYTICS_ENABLED := False
@@ -21,17 +24,22 @@ help: ## Show what can be made
 chat: $(STAMP) ## Install everything and open the chat
 	@$(BIN)/redraft up
 
-test: $(DEV_STAMP) browser proxy ## Run all tests (half an hour on 2 quick cores)
-	@$(BIN)/python -m pytest
+# In two processes but for the end-to-end file, whose trainings take both cores.
+test: $(DEV_STAMP) browser proxy ## Run all tests (25 to 30 minutes on 2 cores)
+	@failed=0; \
+	$(BIN)/python -m pytest $(TWO) --ignore $(END) || failed=1; \
+	$(BIN)/python -m pytest -s $(END) || failed=1; \
+	exit $$failed
 
 test-quick: $(DEV_STAMP) ## Run the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow and not browser and not services and not vllm"
+	@$(BIN)/python -m pytest $(TWO) \
+	  -m "not slow and not browser and not services and not vllm"
 
-test-vllm: $(DEV_STAMP) $(VLLM_STAMP) ## Run the tests against real vLLM (7 minutes with its installation)
+test-vllm: $(DEV_STAMP) $(VLLM_STAMP) ## Run the tests against real vLLM (5 minutes with its installation)
 	@$(BIN)/python -m pytest -m vllm tests/test_serve_engines.py tests/test_vllm.py
 
-conformance: $(DEV_STAMP) $(TOOLS)/.installed ## Run other people's tests of the APIs (minutes; llmprobe needs Node)
-	@$(BIN)/python tests/conformance/run.py $(TOOLS)
+conformance: $(DEV_STAMP) $(TOOLS)/.installed $(OPENAI2)/.installed ## Run other people's tests of the APIs (minutes; llmprobe needs Node)
+	@$(BIN)/python tests/conformance/run.py $(TOOLS) --openai2 $(OPENAI2)
 
 check: $(DEV_STAMP) ## Format, lint, types, generated docs
 	@$(BIN)/ruff format --check .
@@ -86,6 +94,12 @@ $(TOOLS)/.installed: tests/conformance/requirements.txt | $(VENV)/bin/python
 	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+$(OPENAI2)/.installed: tests/conformance/requirements-openai2.txt | $(VENV)/bin/python
+	@echo "Installing the clients that take openai 2 into $(OPENAI2) …"
+	@$(PYTHON) -m venv $(OPENAI2)
+	@$(OPENAI2)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 # Chromium for the browser tests, from Debian's packages where this user may install them.
 browser:
 	@command -v chromium >/dev/null || { \
@@ -109,4 +123,4 @@ constraints: $(DEV_STAMP) ## Write constraints.txt anew from what is installed
 	  | sed -E 's/^torch==([0-9.]+).*/torch==\1/; s/ @ .*//' | LC_ALL=C sort -f > constraints.txt
 
 clean: ## Remove the virtual environments and what was built
-	@rm -rf $(VENV) $(VLLM) $(TOOLS) dist .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) $(VLLM) $(TOOLS) $(OPENAI2) dist .mypy_cache .ruff_cache .pytest_cache

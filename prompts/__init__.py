@@ -28,11 +28,15 @@ class Prompt:
     def hash(self) -> str:
         return hashlib.sha256(self.source.encode()).hexdigest()[:12]
 
+    @cached_property
+    def _template(self) -> jinja2.Template:
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - plain text for a model, never HTML
+        return environment.from_string(self.source)
+
     def render(self, **values: Any) -> str:
         """The text with `values` filled in. Raises PromptError when one is missing."""
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - plain text for a model, never HTML
         try:
-            return environment.from_string(self.source).render(**values).strip()
+            return self._template.render(**values).strip()
         except jinja2.TemplateError as error:
             raise PromptError(f"Prompt {self.name} cannot be rendered: {error}.") from error
 
@@ -41,11 +45,16 @@ def load_prompt(name: str, folder: Path = FOLDER) -> Prompt:
     """The prompt in `<folder>/<name>.j2`, for example "chat/system"."""
     path = folder / f"{name}.j2"
     if not path.is_file():
-        known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.j2"))
-        raise PromptError(f"There is no prompt {name!r} in {folder}. Known: {', '.join(known)}.")
+        known = ", ".join(prompt_names(folder))
+        raise PromptError(f"There is no prompt {name!r} in {folder}. Known: {known}.")
     text = path.read_text(encoding="utf-8")
     meta, source = _split_front_matter(name, text)
     return Prompt(name, source, meta)
+
+
+def prompt_names(folder: Path = FOLDER) -> list[str]:
+    """What `load_prompt` knows there."""
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.j2"))
 
 
 def _split_front_matter(name: str, text: str) -> tuple[dict[str, Any], str]:
@@ -54,7 +63,10 @@ def _split_front_matter(name: str, text: str) -> tuple[dict[str, Any], str]:
     front, mark, source = text[4:].partition("\n---\n")
     if not mark:
         raise PromptError(f"Prompt {name} opens front matter with --- and never closes it.")
-    meta = yaml.safe_load(front) or {}
+    try:
+        meta = yaml.safe_load(front) or {}
+    except yaml.YAMLError as error:
+        raise PromptError(f"Front matter of prompt {name} is no YAML: {error}.") from error
     if not isinstance(meta, dict):
         raise PromptError(f"Front matter of prompt {name} is not a mapping of YAML.")
     return meta, source
