@@ -17,6 +17,7 @@ from feedback.split import percent
 from feedback.tables import CANARY, CHAMPION, Adapter, Deployment
 
 NUMBER = re.compile(r"a-(\d+)-")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,14 @@ def register_adapter(
     run_id: str | None = None,
     state: str = "candidate",
 ) -> Adapter:
-    """Enter a trained adapter; raises Conflict when the name was ever used: names are immutable."""
+    """Enter a trained adapter; raises Conflict when the name was ever used: names are immutable.
+
+    Raises Invalid for a name that could be more than one part of a path or of an address.
+    """
+    if not NAME.fullmatch(name):
+        raise Invalid(
+            "name", f"An adapter's name has letters, digits, - and _ alone, unlike {name[:80]!r}."
+        )
     adapter = Adapter(
         name=name,
         base_model=base_model,
@@ -136,8 +144,12 @@ def set_canary(session: Session, name: str, share: float, by: str, reason: str) 
 def retire_canary(
     session: Session, name: str, by: str, reason: str, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Take the canary out; it can be put into service again. Raises Conflict when it is none."""
+    """Take the canary out; it can be put into service again.
+
+    Raises NotFound, and Conflict when it is none.
+    """
     _lock(session)
+    get_adapter(session, name)
     found = canary(session)
     if found is None or found.name != name:
         raise Conflict(

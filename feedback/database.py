@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
+from feedback.commits import Commits, WaitedTooLong
 from feedback.errors import DatabaseUnavailable
 
 BUSY_SECONDS = 30
@@ -35,7 +35,7 @@ class Database:
     url: str  # without the password
     bind: sa.Engine
     _reader: sa.Engine = field(repr=False)  # the same connections, with other transactions
-    _writer: "Lock | None" = field(default=None, repr=False)
+    _commits: Commits | None = field(default=None, repr=False)  # of SQLite, which has one writer
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -44,13 +44,8 @@ class Database:
         On SQLite the write lock is taken at the start: keep the block short, never hold it while an
         engine generates, never open a second one inside it. Objects stay readable after the block.
         """
-        with (
-            self._turn_to_write(),
-            self._explained(),
-            Session(self.bind, expire_on_commit=False) as session,
-        ):
+        with self._explained(), self._writing() as session:
             yield session
-            session.commit()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -66,22 +61,21 @@ class Database:
         self.bind.dispose()
 
     @contextmanager
-    def _turn_to_write(self) -> Iterator[None]:
-        # SQLite lets one writer in at a time and has the others poll; a queue in front of it is
-        # fairer and faster.
-        if self._writer is None:
-            yield
+    def _writing(self) -> Iterator[Session]:
+        if self._commits is None:
+            with Session(self.bind, expire_on_commit=False) as session:
+                yield session
+                session.commit()
             return
-        if not self._writer.acquire(timeout=BUSY_SECONDS):
+        try:
+            with self._commits.session(BUSY_SECONDS) as session:
+                yield session
+        except WaitedTooLong as error:
             raise DatabaseUnavailable(
                 f"Waited {BUSY_SECONDS} s to write to {self.url}: another session of this process "
                 "has not ended. "
                 "Nothing was written; try again."
-            )
-        try:
-            yield
-        finally:
-            self._writer.release()
+            ) from error
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -117,7 +111,7 @@ def open_database(url: str) -> Database:
         bind.dispose()
         raise DatabaseUnavailable(_unavailable(parsed, shown, error)) from error
     reader = bind.execution_options(**_reading_options(bind.dialect.name))
-    return Database(shown, bind, reader, Lock() if is_sqlite else None)
+    return Database(shown, bind, reader, Commits(bind) if is_sqlite else None)
 
 
 def _parse(url: str) -> sa.URL:
@@ -184,6 +178,7 @@ def _connect_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.execute(
         "PRAGMA synchronous = FULL"
     )  # a commit has reached the disk before it is acknowledged
+    connection.execute("PRAGMA secure_delete = ON")  # what was erased is not left in free pages
     connection.create_function(
         "lower", 1, _lower, deterministic=True
     )  # SQLite's own knows ASCII only

@@ -24,6 +24,10 @@ class Invalid(RecordError):
         super().__init__(message)
 
 
+class Forbidden(RecordError):
+    """The user's role is not enough for this."""
+
+
 class Conflict(RecordError):
     """The request was understood, but what is recorded already stands against it."""
 

@@ -7,6 +7,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from feedback.adapters import get_adapter
+from feedback.kinds import REVIEW, VERDICT
 from feedback.moments import iso
 from feedback.reads import in_force
 from feedback.tables import Adapter, Completion, Conversation, Deployment, Feedback, Run
@@ -14,6 +15,8 @@ from feedback.tables import Adapter, Completion, Conversation, Deployment, Feedb
 
 def lineage(session: Session, name: str) -> dict[str, Any]:
     """The adapter's run and snapshot, what was done with it, and its parents up to the base.
+
+    A run that learned a corpus names its folder and the digest of its dataset.
 
     Of the feedback in the snapshot it gives how many there are of each kind, and which adapters
     wrote the answers that they are about; `origins` gives them one by one. Raises NotFound.
@@ -57,6 +60,29 @@ def origins(session: Session, name: str) -> Iterator[dict[str, Any]]:
         }
 
 
+def taught_by(session: Session, user_id: str) -> list[str]:
+    """The adapters whose snapshots had training feedback of the user, and those built on them.
+
+    Whether a row was trained on or left out by a step of the run, the record does not know.
+    """
+    found: list[str] = []
+    query = select(Adapter, Run).outerjoin(Run, Run.id == Adapter.run_id)
+    for adapter, run in session.execute(query.order_by(Adapter.created_at, Adapter.name)):
+        if adapter.parent in found or (run and _taught(session, run, user_id)):
+            found.append(adapter.name)
+    return found
+
+
+def _taught(session: Session, run: Run, user_id: str) -> bool:
+    given = (
+        in_force(run.last_feedback_seq, (VERDICT, REVIEW))
+        .join(Conversation, Conversation.id == Feedback.conversation_id)
+        .where(Feedback.user_id == user_id, Conversation.split == "train")
+        .where(or_(Conversation.deleted_at.is_(None), Conversation.deleted_at > run.created_at))
+    )
+    return session.scalar(given.with_only_columns(Feedback.id).limit(1)) is not None
+
+
 def snapshot_name(run_id: str) -> str:
     """The folder under `snapshots/` that a run froze: one each."""
     return run_id.replace("r-", "s-")
@@ -86,6 +112,7 @@ def _run(session: Session, adapter: Adapter) -> dict[str, Any] | None:
         "created_at": iso(run.created_at),
         "last_feedback_seq": run.last_feedback_seq,
         "snapshot": snapshot_name(run.id),
+        "corpus": run.recipe.get("corpus"),
         "feedback": _counted(session, run, Feedback.kind),
         "written_by": _counted(session, run, Completion.adapter),
     }

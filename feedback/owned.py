@@ -28,6 +28,13 @@ def own_conversation(session: Session, user: User, id: object) -> Conversation:
     return _found(found, "conversation", id)
 
 
+def own_even_deleted(session: Session, user: User, id: object) -> Conversation:
+    """The user's conversation, deleted or not, unless its texts were erased; raises NotFound."""
+    kept = Conversation.user_id == user.id, Conversation.erased_at.is_(None)
+    found = session.scalar(select(Conversation).where(Conversation.id == plausible(id), *kept))
+    return _found(found, "conversation", id)
+
+
 def own_turn(session: Session, user: User, id: object) -> Turn:
     """A turn of one of the user's conversations; raises NotFound."""
     query = select(Turn).join(Conversation, Conversation.id == Turn.conversation_id)

@@ -16,6 +16,7 @@ from feedback.tables import Completion, Reasoning
 
 CONCLUSION, REASONING = "conclusion", "reasoning"
 PARTS = (CONCLUSION, REASONING)
+SCHEMA = {"enum": [*PARTS, None]}
 
 
 def part_of(body: Mapping[str, Any]) -> str | None:
@@ -47,3 +48,8 @@ def reasoning_target(completion_id: str) -> str:
 def said_of(part: str | None) -> dict[str, str]:
     """What a payload says of its part: nothing where the body did not either."""
     return {} if part is None else {"part": part}
+
+
+def told_apart(payload: Mapping[str, Any], outcome: str) -> str:
+    """The outcome by another name where it is about the reasoning."""
+    return f"{REASONING}_{outcome}" if payload.get("part") == REASONING else outcome

@@ -4,18 +4,20 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
 from feedback import fields
 from feedback.errors import Conflict, Invalid, NotFound
-from feedback.ids import new_id
+from feedback.ids import new_id, plausible
 from feedback.kinds import load_kind
 from feedback.moments import now
-from feedback.owned import own_conversation, own_feedback
+from feedback.owned import own_conversation, own_even_deleted, own_feedback
 from feedback.split import split_of
 from feedback.tables import (
     IDEMPOTENCY_KEY_LENGTH,
@@ -37,12 +39,25 @@ __all__ = [
     "record_reasoning",
     "record_turn",
     "rename_conversation",
+    "restore_conversation",
     "start_conversation",
     "withdraw_feedback",
 ]
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "cancelled", "interrupted")
 Row = TypeVar("Row", Conversation, Turn, Completion)
+
+# Made once: every question asks them.
+# The lock gives two turns sent at once two positions.
+LOCKED = (
+    select(Conversation)
+    .where(Conversation.id == bindparam("id"))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+LAST = select(func.max(Turn.position)).where(Turn.conversation_id == bindparam("id"))
+MOVED = update(Conversation).where(Conversation.id == bindparam("moved"))
+INSERT = {table: insert(table) for table in (Conversation, Turn, Completion)}
 
 
 def start_conversation(
@@ -81,6 +96,11 @@ def delete_conversation(session: Session, user: User, conversation_id: str) -> N
     own_conversation(session, user, conversation_id).deleted_at = now()
 
 
+def restore_conversation(session: Session, user: User, conversation_id: str) -> None:
+    """Take the deletion of the user's conversation back, if there was one; raises NotFound."""
+    own_even_deleted(session, user, conversation_id).deleted_at = None
+
+
 def record_turn(
     session: Session,
     *,
@@ -92,32 +112,35 @@ def record_turn(
     prompt_name: str,
     prompt_hash: str,
     preparation: Mapping[str, Any] | None = None,
+    parent_id: str | None = None,
 ) -> Turn:
-    """The next turn. Ownership is the caller's to check (owned.own_conversation)."""
-    # The lock gives two turns sent at once two positions.
-    locked = (
-        select(Conversation)
-        .where(Conversation.id == conversation_id)
-        .with_for_update(key_share=True)
-    )
-    conversation = session.scalar(locked.execution_options(populate_existing=True))
+    """The next turn. Ownership is the caller's to check (owned.own_conversation).
+
+    `parent_id` names the turn of this conversation that it goes on from, "" none of them; None
+    leaves it unsaid. Raises NotFound.
+    """
+    conversation = session.scalar(LOCKED, {"id": conversation_id})
     if conversation is None:
         raise NotFound("conversation", conversation_id)
-    last = session.scalar(
-        select(func.max(Turn.position)).where(Turn.conversation_id == conversation_id)
-    )
-    conversation.updated_at = now()
+    if parent_id:
+        same = Turn.id == plausible(parent_id), Turn.conversation_id == conversation_id
+        if session.scalar(select(Turn.id).where(*same)) is None:
+            raise NotFound("turn", parent_id)
+    last, moment = session.scalar(LAST, {"id": conversation_id}), now()
+    session.connection().execute(MOVED, {"moved": conversation_id, "updated_at": moment})
+    set_committed_value(conversation, "updated_at", moment)
     turn = Turn(
         id=turn_id,
         conversation_id=conversation_id,
         position=0 if last is None else last + 1,
+        parent_id=parent_id,
         query=fields.storable("query", query),
         rewritten_query=None if rewritten_query is None else fields.mended(rewritten_query),
         messages=fields.storable_json("messages", [dict(message) for message in messages]),
         prompt_name=prompt_name,
         prompt_hash=prompt_hash,
         preparation=None if preparation is None else dict(preparation),
-        created_at=conversation.updated_at,
+        created_at=moment,
     )
     return _added(session, turn)
 
@@ -153,6 +176,8 @@ def record_completion(
         raise Invalid(
             "adapter", 'adapter is empty; a completion names the adapter that wrote it, or "base".'
         )
+    if _is_erased(session, turn_id):  # while the answer was written
+        text, token_ids, logprobs, sampling, stopped_by = "", None, None, {}, None
     completion = Completion(
         id=completion_id,
         turn_id=turn_id,
@@ -188,6 +213,9 @@ def record_reasoning(
     """
     if known := session.get(Reasoning, completion_id):
         return known
+    about = session.get(Completion, completion_id)
+    if about and _is_erased(session, about.turn_id):
+        text, token_ids, logprobs = "", None, None
     reasoning = Reasoning(
         completion_id=completion_id,
         text=fields.mended(text),
@@ -257,18 +285,38 @@ def withdraw_feedback(session: Session, user: User, feedback_id: str) -> Feedbac
     return row
 
 
+def _is_erased(session: Session, turn_id: str) -> bool:
+    """Whether the texts of the turn's conversation were erased, so that none may be added."""
+    query = select(Conversation.erased_at).join(Turn, Turn.conversation_id == Conversation.id)
+    return session.scalar(query.where(Turn.id == turn_id)) is not None
+
+
 def _added(session: Session, row: Row) -> Row:
     """The row, written; a failure undoes this row alone, so that the session goes on."""
+    session.flush()  # what this row may point at
+    # Without the unit of work, which costs ten times as much as the row.
+    values = {column.key: getattr(row, column.key) for column in row.__table__.columns}
     try:
-        with session.begin_nested():
-            session.add(row)
+        with _undone_alone(session):
+            session.connection().execute(INSERT[type(row)], values)
     except IntegrityError as error:
         what = type(row).__name__.lower()
         raise Conflict(
             f"The {what} {row.id} cannot be recorded: its id or place is taken, or what it belongs "
             f"to does not exist."
         ) from error
+    for name, value in values.items():
+        set_committed_value(row, name, value)
+    make_transient_to_detached(row)
+    session.add(row)
     return row
+
+
+def _undone_alone(session: Session) -> AbstractContextManager[Any]:
+    """A statement that fails undoes itself alone, but on PostgreSQL all before it as well."""
+    if session.get_bind().dialect.name == "postgresql":
+        return session.begin_nested()
+    return nullcontext()
 
 
 def _lock(session: Session, user: User) -> None:

@@ -1,4 +1,4 @@
-"""Stable splits by hash: what is trained on or held out, and what the canary answers."""
+"""Stable splits by hash: trained on or held out, answered by the canary, shown to a reviewer."""
 
 import hashlib
 from typing import Literal
@@ -12,6 +12,11 @@ def split_of(user_id: str, conversation_id: str, share: float) -> Literal["train
 def takes_canary(conversation_id: str, canary: str, share: float) -> bool:
     """Whether the canary answers the conversation: for each canary another `share` of them."""
     return _below(f"canary {canary}\n{conversation_id}", share)
+
+
+def is_sampled(feedback_id: str, share: float) -> bool:
+    """Whether a reviewer is to look at the verdict although nothing is said against it."""
+    return _below(f"review {feedback_id}", share)
 
 
 def percent(share: float) -> str:

@@ -1,7 +1,7 @@
 """The tables, the same on SQLite, PostgreSQL and MariaDB or MySQL.
 
-Completions are never edited and feedback is append-only: what changes are titles,
-roles, the states of adapters and runs, and marks of deletion.
+Completions are never edited and feedback is append-only: what changes are titles, roles, consent,
+the states of adapters and runs, and marks of deletion. Only `feedback.erasure` empties texts.
 """
 
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     DateTime,
     Dialect,
     ForeignKey,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -88,7 +90,10 @@ class User(Table):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
     role: Mapped[str] = mapped_column(String(16))  # user, reviewer, admin
     password: Mapped[str | None] = mapped_column(String(255))  # an argon2 hash; null: keys only
+    # Whether what they wrote and said may be learned from.
+    consent: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    forgotten_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class ApiKey(Table):
@@ -119,7 +124,11 @@ class LoginSession(Table):
 
 class Conversation(Table):
     __tablename__ = "conversations"
-    __table_args__ = (Index(None, "user_id", "updated_at", "id"), MYSQL)
+    __table_args__ = (
+        Index(None, "user_id", "updated_at", "id"),
+        Index(None, "erased_at", "updated_at"),
+        MYSQL,
+    )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
@@ -130,17 +139,24 @@ class Conversation(Table):
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     updated_at: Mapped[datetime] = mapped_column(Moment, default=now)
     deleted_at: Mapped[datetime | None] = mapped_column(Moment)
+    erased_at: Mapped[datetime | None] = mapped_column(Moment)  # its texts are gone
 
 
 class Turn(Table):
     """One user message; `messages` is what the engine was sent."""
 
     __tablename__ = "turns"
-    __table_args__ = (UniqueConstraint("conversation_id", "position"), MYSQL)
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "position"),
+        Index(None, "created_at", "id"),
+        MYSQL,
+    )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"))
-    position: Mapped[int] = mapped_column(Integer)  # from 0
+    position: Mapped[int] = mapped_column(Integer)  # from 0, in the order asked
+    # The turn that it goes on from; "" for one that begins anew, null where no client said so.
+    parent_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     query: Mapped[str] = mapped_column(LongText)
     rewritten_query: Mapped[str | None] = mapped_column(LongText)
     messages: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
@@ -217,6 +233,7 @@ class Feedback(Table):
         UniqueConstraint("user_id", "idempotency_key"),
         Index(None, "user_id", "seq"),
         Index(FEEDBACK_TARGET_INDEX, "user_id", "kind", "target_id", "seq"),
+        Index(None, "created_at", "seq"),
         MYSQL | {"sqlite_autoincrement": True},  # a seq is never given twice
     )
 
@@ -299,3 +316,46 @@ class Run(Table):
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     last_feedback_seq: Mapped[int] = mapped_column(Seq)
+
+
+class Waiting(Table):
+    """A verdict in the reviewers' queue, as the last run that curated left it there."""
+
+    __tablename__ = "review_queue"
+    __table_args__ = MYSQL
+
+    feedback_id: Mapped[str] = mapped_column(ForeignKey("feedback.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(Integer, unique=True)  # from 0, in the order to look through
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
+    step: Mapped[str | None] = mapped_column(String(64))  # that holds it back; null: a sample
+    reason: Mapped[str] = mapped_column(Text)
+    users: Mapped[int] = mapped_column(Integer)  # who say the same, this one included
+    shown: Mapped[dict[str, Any]] = mapped_column(JSON)  # what it would teach, masked
+    since: Mapped[datetime] = mapped_column(Moment)  # when the first of the runs put it there so
+
+
+class Tally(Table):
+    """How much feedback in force a day has, by what it says of which adapter; made anew at will.
+
+    Adapter and outcome are "" where all feedback of the kind is counted. See `feedback.tallies`.
+    """
+
+    __tablename__ = "tallies"
+    __table_args__ = MYSQL
+
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)  # YYYY-MM-DD, in UTC
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    adapter: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+
+
+class TallyMark(Table):
+    """Up to which event the tallies were made, and how many there were up to it. One row, id 1."""
+
+    __tablename__ = "tally_marks"
+    __table_args__ = MYSQL
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(Seq)
+    events: Mapped[int] = mapped_column(Seq)

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from feedback.tables import NAME_LENGTH, ApiKey, LoginSession, User
 
 LOCAL = "local"
 ROLES = ("user", "reviewer", "admin")
+NAMED = select(User).where(User.name == bindparam("name"))  # made once: every request asks it
 
 
 def local_user(session: Session) -> User:
@@ -43,6 +44,13 @@ def set_role(session: Session, name: str, role: str) -> User:
     """Give the user a role; raises NotFound, Invalid."""
     user = known_user(session, name)
     user.role = _role(role)
+    return user
+
+
+def set_consent(session: Session, name: str, given: bool) -> User:
+    """Whether the user lets later snapshots have what they wrote and said; raises NotFound."""
+    user = known_user(session, name)
+    user.consent = given
     return user
 
 
@@ -88,7 +96,7 @@ def user_of_key(session: Session, key: str) -> User | None:
 
 def user_named(session: Session, name: str) -> User | None:
     """The user of that name, None when there is none."""
-    return session.scalar(select(User).where(User.name == name))
+    return session.scalar(NAMED, {"name": name})
 
 
 def known_user(session: Session, name: str) -> User:

@@ -57,6 +57,12 @@ def states(session: Session) -> dict[str, str]:
     return {adapter.name: adapter.state for adapter in adapters.list_adapters(session)}
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "a%2e", "-a", "a\n", "ä", "a\0"])
+def test_a_name_is_one_part_of_a_path_and_of_an_address(database: Database, name: str) -> None:
+    with database.session() as session, pytest.raises(Invalid, match="letters, digits, - and _"):
+        register(session, name)
+
+
 def test_names_are_immutable(database: Database) -> None:
     with database.session() as session:
         register(session, "a-0001-x")
@@ -259,9 +265,10 @@ def test_a_retired_canary_leaves_its_numbers_and_may_come_again(database: Databa
     with database.session() as session:
         register(session, "a", "b")
         canary(session, "a", 0.1)
-        for name in ("b", "a-0009-x"):
-            with pytest.raises(Conflict, match=f"{name} is not the canary, a is"):
-                adapters.retire_canary(session, name, "ada", "?")
+        with pytest.raises(Conflict, match="b is not the canary, a is"):
+            adapters.retire_canary(session, "b", "ada", "?")
+        with pytest.raises(NotFound):
+            adapters.retire_canary(session, "a-0009-x", "ada", "?")
         adapters.retire_canary(session, "a", "monitor", "worse", {"e_value": 20.5})
         with pytest.raises(Conflict, match="a is not the canary"):
             adapters.retire_canary(session, "a", "ada", "again")

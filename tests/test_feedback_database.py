@@ -349,4 +349,4 @@ def test_importing_the_record_opens_nothing() -> None:
             text=True,
         )
         assert (done.returncode, os.listdir(folder)) == (0, []), done.stderr
-    assert len(Table.metadata.tables) == 12
+    assert len(Table.metadata.tables) == 15

@@ -1,6 +1,8 @@
 """The contract of every file in feedback/kinds, and what each of them refuses."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -8,16 +10,24 @@ from feedback_databases import BACKENDS, a_conversation, a_turn, a_user, fresh_d
 
 from feedback import reads, record, users
 from feedback.database import Database
-from feedback.errors import Conflict, Invalid, NotFound
-from feedback.kinds import Resolved, kinds, load_kind
-from feedback.tables import Completion, Conversation, Turn, User
+from feedback.errors import Conflict, Forbidden, Invalid, NotFound
+from feedback.kinds import IMPLICIT, VERDICT, Resolved, kinds, load_kind, schema
+from feedback.kinds.review import REVIEWERS
+from feedback.reasons import REASONS, reasons
+from feedback.tables import Completion, Conversation, Feedback, Turn, User
 
 TARGETS = {
     "rating": "completion_id",
     "comparison": "turn_id",
     "correction": "completion_id",
     "rewrite": "turn_id",
+    "review": "feedback_id",
+    "copied": "completion_id",
+    "regenerated": "completion_id",
+    "abandoned": "completion_id",
 }
+BY_REVIEWERS = ("review",)  # on what is anybody's
+OWN = [kind for kind in kinds() if kind not in BY_REVIEWERS]
 
 
 class Story:
@@ -31,9 +41,19 @@ class Story:
         self.turn: Turn = turns[0][0]
         self.drafts: list[str] = [draft.id for draft in turns[0][1]]
         self.elsewhere: Completion = turns[1][1][0]
+        self.reviewer = a_user(database, "reviewer")
+        self.judged: Turn = turns[1][0]
+
+    @cached_property
+    def verdict(self) -> Feedback:
+        """What there is to review."""
+        with self.database.session() as session:
+            return record.record_feedback(session, self.user, rating(self.elsewhere, -1))
 
     def body(self, kind: str) -> dict[str, Any]:
         """A valid body of that kind."""
+        if kind == "review":
+            return {"kind": "review", "feedback_id": self.verdict.id, "verdict": "keep"}
         return {
             "rating": rating(self.drafts[0]),
             "comparison": {
@@ -49,12 +69,17 @@ class Story:
                 "value": -1,
                 "text": "How long is the lamp covered?",
             },
+            **{name: {"kind": name, "completion_id": self.drafts[0]} for name in kinds(IMPLICIT)},
         }[kind]
+
+    def giver(self, kind: str) -> User:
+        """Who may give that kind here."""
+        return self.reviewer if kind in BY_REVIEWERS else self.user
 
     def validate(self, kind: str, user: User | None = None, **changed: object) -> Resolved:
         body = {k: v for k, v in (self.body(kind) | changed).items() if v is not MISSING}
         with self.database.reading() as session:
-            return load_kind(kind).validate(session, user or self.user, body)
+            return load_kind(kind).validate(session, user or self.giver(kind), body)
 
 
 MISSING = object()
@@ -71,13 +96,15 @@ def story(database: Database) -> Story:
 
 
 def test_the_folder_is_known_to_these_tests() -> None:
-    assert kinds() == sorted(TARGETS), "add the new kind to TARGETS and Story.body"
+    assert [*kinds()] == sorted(TARGETS), "add the new kind to TARGETS and Story.body"
 
 
-@pytest.mark.parametrize("name", ["", "stars", "__init__", "../rating", "rating.x", None, 7, []])
+@pytest.mark.parametrize(
+    "name", ["", "stars", "__init__", "_behaviour", "../rating", "rating.x", None, 7, []]
+)
 def test_other_kinds_are_refused(name: object) -> None:
     with pytest.raises(
-        Invalid, match="must be one of comparison, correction, rating, rewrite"
+        Invalid, match="must be one of abandoned, comparison, copied, correction, rating, reg"
     ) as caught:
         load_kind(name)
     assert caught.value.param == "kind"
@@ -89,18 +116,42 @@ class TestEveryKind:
         body = story.body(kind)
         resolved = story.validate(kind)
         assert resolved.target_id == body[TARGETS[kind]]
-        assert resolved.turn_id == story.turn.id
+        reviewed = kind in BY_REVIEWERS
+        assert resolved.turn_id == (story.judged if reviewed else story.turn).id
         assert resolved.conversation_id == story.conversation.id
-        assert resolved.completion_id == body.get("completion_id")
+        about = story.elsewhere.id if reviewed else body.get("completion_id")
+        assert resolved.completion_id == about
         said = {field: body[field] for field in body if field not in ("kind", TARGETS[kind])}
         assert resolved.payload.items() >= said.items()
 
     def test_is_recorded_and_shown(self, story: Story, kind: str) -> None:
+        body = story.body(kind)
         with story.database.session() as session:
-            row = record.record_feedback(session, story.user, story.body(kind))
+            row = record.record_feedback(session, story.giver(kind), body)
         with story.database.reading() as session:
-            shown = reads.list_feedback(session, story.user).items[0]
+            shown = reads.list_feedback(session, story.giver(kind), kind=kind).items[0]
         assert shown.items() >= (story.body(kind) | {"id": row.id}).items()
+
+    def test_only_verdicts_are_listed_and_learned_from(self, database: Database, kind: str) -> None:
+        story = Story(database)
+        body = story.body(kind)
+        with database.session() as session:
+            row = record.record_feedback(session, story.giver(kind), body)
+        with database.reading() as session:
+            listed = reads.list_feedback(session, story.giver(kind)).items
+            learned = {given["feedback_id"] for given in reads.training_rows(session)}
+            new = reads.count_new_feedback(session, row.seq - 1)
+        is_verdict = kind in kinds(VERDICT)
+        assert (row.id in [given["id"] for given in listed]) is is_verdict
+        assert (row.id in learned) is is_verdict
+        assert new == (kind not in kinds(IMPLICIT))
+
+    def test_the_schema_says_what_is_taken(self, story: Story, kind: str) -> None:
+        told = schema(kind)
+        body = story.body(kind)
+        assert set(told["required"]) <= set(body) <= set(told["properties"])
+        assert told["properties"]["kind"] == {"const": kind}
+        assert told["additionalProperties"] is False
 
     def test_refuses_unknown_fields(self, story: Story, kind: str) -> None:
         with pytest.raises(Invalid, match="'stars' is not a field here. The fields are") as caught:
@@ -124,6 +175,10 @@ class TestEveryKind:
     @pytest.mark.parametrize("role", users.ROLES)
     def test_does_not_find_what_is_another_users(self, story: Story, kind: str, role: str) -> None:
         other = a_user(story.database, role)
+        if kind in BY_REVIEWERS:  # on what others said, by those who may
+            with nullcontext() if role in REVIEWERS else pytest.raises(Forbidden):
+                story.validate(kind, user=other)
+            return
         with pytest.raises(NotFound) as caught:
             story.validate(kind, user=other)
         with pytest.raises(NotFound) as unknown:
@@ -256,6 +311,81 @@ def test_a_rewrite_that_was_right_needs_no_text(story: Story) -> None:
 def test_a_bad_rewrite_is_refused(story: Story, wrong: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         story.validate("rewrite", **wrong)
+
+
+class TestReasons:
+    def test_a_key_goes_with_its_thumb(self, story: Story) -> None:
+        for value, known in REASONS.items():
+            told = story.validate("rating", value=value, tags=[*known]).payload
+            assert told["tags"] == [*known]
+            for key in known:
+                if key in REASONS[-value]:
+                    continue
+                with pytest.raises(Invalid, match="goes with no thumb") as caught:
+                    story.validate("rating", value=-value, tags=["own words", key])
+                assert caught.value.param == "tags"
+
+    def test_every_key_is_one_of_a_kind_and_has_its_labels(self) -> None:
+        told = reasons()
+        assert len({(reason["key"], reason["value"]) for reason in told}) == len(told)
+        assert {reason["value"] for reason in told} == {1, -1}
+        assert all(set(reason["labels"]) == {"en", "zh"} for reason in told)
+        assert all(all(reason["labels"].values()) for reason in told)
+
+
+class TestReviews:
+    def test_a_user_reviews_nothing(self, story: Story) -> None:
+        with pytest.raises(Forbidden, match="`redraft user role .* reviewer` gives it"):
+            story.validate("review", user=story.user)
+
+    def test_an_admin_reviews_too(self, story: Story) -> None:
+        admin = a_user(story.database, "admin")
+        assert story.validate("review", user=admin).target_id == story.verdict.id
+
+    @pytest.mark.parametrize("verdict", ["", "maybe", 1, None, ["keep"]])
+    def test_other_verdicts_are_refused(self, story: Story, verdict: object) -> None:
+        with pytest.raises(Invalid, match="it is one of keep, fix, drop"):
+            story.validate("review", verdict=verdict)
+
+    def test_a_fix_has_a_text_and_nothing_else_has(self, story: Story) -> None:
+        told = story.validate("review", verdict="fix", text="Ten days.").payload
+        assert (told["verdict"], told["text"]) == ("fix", "Ten days.")
+        with pytest.raises(Invalid, match="text is missing"):
+            story.validate("review", verdict="fix")
+        with pytest.raises(Invalid, match="only fix takes one"):
+            story.validate("review", text="Ten days.")
+
+    def test_only_verdicts_are_reviewed(self, story: Story) -> None:
+        bodies = [story.body(kind) for kind in ("copied", "review")]
+        with story.database.session() as session:
+            copied = record.record_feedback(session, story.user, bodies[0])
+            review = record.record_feedback(session, story.reviewer, bodies[1])
+        for id in (copied.id, review.id):
+            with pytest.raises(NotFound):
+                story.validate("review", feedback_id=id)
+
+    def test_the_newest_word_of_any_reviewer_goes_with_the_verdict(
+        self, database: Database
+    ) -> None:
+        story, other = Story(database), a_user(database, "admin")
+
+        def review() -> Any:
+            with database.reading() as session:
+                rows = reads.training_rows(session)
+                return next(r["review"] for r in rows if r["feedback_id"] == story.verdict.id)
+
+        body = story.body("review")
+        assert review() is None
+        with database.session() as session:
+            record.record_feedback(session, story.reviewer, body | {"verdict": "drop"})
+        assert review() == {"verdict": "drop", "text": None}
+        with database.session() as session:
+            fix = body | {"verdict": "fix", "text": "Ten days."}
+            given = record.record_feedback(session, other, fix)
+        assert review() == {"verdict": "fix", "text": "Ten days."}
+        with database.session() as session:
+            record.withdraw_feedback(session, other, given.id)
+        assert review() == {"verdict": "drop", "text": None}
 
 
 class TestParts:

@@ -63,7 +63,8 @@ def test_an_adapter_leads_back_to_the_adapters_that_wrote_what_was_judged(
         record.withdraw_feedback(session, user, gone.id)
         hidden = record.record_feedback(session, user, rating(deleted))
         record.delete_conversation(session, user, hidden.conversation_id)
-        run = runs.claim_run(session, {})
+        corpus = {"folder": "/srv/shop", "digest": "3f9c"}
+        run = runs.claim_run(session, {"corpus": corpus})
         register(session, "b", parent="a", run_id=run.id)
         runs.finish_run(session, run.id, "promoted", "", "b")
         record.record_feedback(session, user, rating(rated, -1))  # after the snapshot
@@ -74,6 +75,7 @@ def test_an_adapter_leads_back_to_the_adapters_that_wrote_what_was_judged(
         rows = list(origins(session, "b"))
         assert list(origins(session, "a")) == []
     assert found["run"]["snapshot"] == "s-0001"
+    assert found["run"]["corpus"] == corpus
     assert found["run"]["feedback"] == {"comparison": 1, "rating": 1}
     assert found["run"]["written_by"] == {"a": 1, "base": 1}
     assert (found["state"], found["events"][0]["facts"]) == ("canary", {"share": 0.5})

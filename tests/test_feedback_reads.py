@@ -103,6 +103,7 @@ def test_a_conversation_is_shown_as_the_api_says(database: Database, user: User)
             {
                 "id": turn.id,
                 "position": 0,
+                "parent_turn_id": None,
                 "query": "How long?",
                 "rewritten_query": None,
                 "created_at": created,
@@ -446,3 +447,28 @@ def test_deleted_and_renamed_are_told_apart_from_made(database: Database, user: 
     with database.reading() as session:
         kept = session.get_one(Conversation, conversation.id)
         assert kept.updated_at > kept.created_at == conversation.created_at
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 200])
+def test_conversations_come_whole_whatever_the_batch(
+    database: Database, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, ben = a_user(database), a_user(database)
+    with database.session() as session:
+        talks = [a_conversation(session, user) for user in (ada, ben, ada)]
+        drafts = [draft for talk in talks for draft in a_turn(session, talk, 3)[1]]
+        for draft in [*drafts[::2], *drafts[1::2], drafts[0]]:
+            owner = ben if draft in drafts[3:6] else ada
+            record.record_feedback(session, owner, rating(draft))
+    monkeypatch.setattr(reads, "BATCH", batch)
+    with database.reading() as session:
+        rows = [row for row in reads.training_rows(session) if row["user_id"] in (ada.id, ben.id)]
+        found = [
+            talk
+            for talk in reads.training_conversations(session)
+            if talk[0]["user_id"] in (ada.id, ben.id)
+        ]
+    first = list(dict.fromkeys(row["conversation_id"] for row in rows))
+    assert [talk[0]["conversation_id"] for talk in found] == first
+    assert found == [[row for row in rows if row["conversation_id"] == id] for id in first]
+    assert len(rows) == len(drafts)

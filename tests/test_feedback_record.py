@@ -82,7 +82,7 @@ def test_a_title_is_one_short_line(database: Database, user: User) -> None:
                 record.rename_conversation(session, user, conversation.id, title)
 
 
-def test_only_the_owner_renames_and_deletes(database: Database, user: User) -> None:
+def test_only_the_owner_renames_deletes_and_restores(database: Database, user: User) -> None:
     conversation, _, _ = a_story(database, user)
     admin = a_user(database, "admin")
     with database.session() as session:
@@ -94,6 +94,15 @@ def test_only_the_owner_renames_and_deletes(database: Database, user: User) -> N
         with pytest.raises(NotFound):
             record.delete_conversation(session, user, conversation.id)
         assert session.get_one(Conversation, conversation.id).deleted_at
+        with pytest.raises(NotFound):
+            record.restore_conversation(session, admin, conversation.id)
+        for _ in range(2):
+            record.restore_conversation(session, user, conversation.id)
+            assert session.get_one(Conversation, conversation.id).deleted_at is None
+        erased = session.get_one(Conversation, conversation.id)
+        erased.deleted_at = erased.erased_at = erased.updated_at
+        with pytest.raises(NotFound):
+            record.restore_conversation(session, user, conversation.id)
 
 
 def test_turns_follow_each_other(database: Database, user: User) -> None:

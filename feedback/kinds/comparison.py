@@ -11,16 +11,29 @@ from sqlalchemy.orm import Session
 
 from feedback import fields
 from feedback.errors import Invalid
-from feedback.kinds import Resolved
+from feedback.kinds import VERDICT, Payload, Resolved
 from feedback.owned import own_turn
 from feedback.tables import Completion, Turn, User
 
 NO_WINNER = ("tie", "both_bad")
 
+GROUP = VERDICT
+REQUIRED = ("turn_id", "shown", "chosen")
+SCHEMA = {
+    "turn_id": {"type": "string"},
+    "shown": {
+        "type": "array",
+        "items": {"type": "string"},
+        "minItems": 2,
+        "uniqueItems": True,
+    },
+    "chosen": {"type": "string"},
+}
+
 
 def validate(session: Session, user: User, body: Mapping[str, Any]) -> Resolved:
     """A comparison of drafts of one of the user's turns."""
-    fields.only(body, ("turn_id", "shown", "chosen"))
+    fields.only(body, SCHEMA)
     turn = own_turn(session, user, fields.required(body, "turn_id"))
     shown = _shown(session, turn, fields.required(body, "shown"))
     chosen = fields.required(body, "chosen")
@@ -33,6 +46,19 @@ def validate(session: Session, user: User, body: Mapping[str, Any]) -> Resolved:
     return Resolved(
         turn.id, turn.id, None, turn.conversation_id, {"shown": shown, "chosen": chosen}
     )
+
+
+def outcomes(payload: Payload, adapters: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Won, lost, tie or both_bad for each adapter with a draft in it; which place was picked.
+
+    An adapter whose two drafts were compared won: one of them was good enough to be picked.
+    """
+    chosen, shown = payload["chosen"], payload["shown"]
+    if chosen in NO_WINNER:
+        return {(adapter, chosen) for adapter in adapters.values()}
+    winner = adapters.get(chosen)
+    found = {(a, "won" if a == winner else "lost") for a in adapters.values()}
+    return found | {("", "first_picked" if chosen == shown[0] else "later_picked")}
 
 
 def _shown(session: Session, turn: Turn, shown: object) -> list[str]:

@@ -1,5 +1,7 @@
 """A thumb: {kind: "rating", completion_id, part, value: 1 or -1, tags, comment}.
 
+`tags` are keys of `feedback.reasons` that go with the thumb, or words of a client's own.
+
 `part` is "conclusion" or "reasoning"; left out, it is the answer as shown. See `feedback.parts`.
 """
 
@@ -8,9 +10,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from feedback import fields, parts
+from feedback import fields, parts, reasons
 from feedback.errors import Invalid
-from feedback.kinds import Resolved
+from feedback.kinds import VERDICT, Payload, Resolved
 from feedback.owned import own_completion
 from feedback.tables import User
 
@@ -18,20 +20,41 @@ MAX_TAGS = 20
 MAX_TAG = 64
 MAX_COMMENT = 20_000
 
+GROUP = VERDICT
+REQUIRED = ("completion_id", "value")
+SCHEMA = {
+    "completion_id": {"type": "string"},
+    "part": parts.SCHEMA,
+    "value": {"enum": [1, -1]},
+    "tags": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_TAG},
+        "maxItems": MAX_TAGS,
+    },
+    "comment": {"type": ["string", "null"], "maxLength": MAX_COMMENT},
+}
+
 
 def validate(session: Session, user: User, body: Mapping[str, Any]) -> Resolved:
     """A rating of one of the user's completions, or of its reasoning."""
-    fields.only(body, ("completion_id", "part", "value", "tags", "comment"))
+    fields.only(body, SCHEMA)
     completion, turn = own_completion(session, user, fields.required(body, "completion_id"))
     part = parts.part_of(body)
+    value = thumb(body)
     payload = {
         **parts.said_of(part),
-        "value": thumb(body),
-        "tags": _tags(body.get("tags")),
+        "value": value,
+        "tags": reasons.check_direction(_tags(body.get("tags")), value),
         "comment": _comment(body.get("comment")),
     }
     about = parts.target(session, completion, part)
     return Resolved(about, turn.id, completion.id, turn.conversation_id, payload)
+
+
+def outcomes(payload: Payload, adapters: Mapping[str, str]) -> set[tuple[str, str]]:
+    """The thumb: up or down, apart for the reasoning."""
+    thumb = "up" if payload["value"] == 1 else "down"
+    return {(adapter, parts.told_apart(payload, thumb)) for adapter in adapters.values()}
 
 
 def thumb(body: Mapping[str, Any]) -> int:
