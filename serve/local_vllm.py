@@ -26,13 +26,14 @@ import psutil
 
 from serve.engines.base import EngineError
 from serve.engines.builtin import model_source
-from serve.engines.vllm_python import LOG, require_vllm_python
+from serve.engines.vllm_python import LOG, refuse_bitsandbytes, require_vllm_python
 from serve.logs import log_to_stderr
 from serve.processes import ProcessError, end_with_parent
 from serve.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger("redraft")
 
+START = Path(__file__).parent / "vllm_start" / "start.py"
 RANKS = (16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes, from its default up
 ADAPTERS = 4  # that one batch may mix: champion, canary, rewriter, one that drains
 # The library of our own embedded engines; free white space is where small models lose themselves.
@@ -57,13 +58,13 @@ def ready(settings: Settings) -> bool:
 
 def command(settings: Settings) -> list[str]:
     """What starts vLLM on the base model. Raises EngineError without vLLM or model."""
+    refuse_bitsandbytes(settings.quantization)
     python = require_vllm_python(settings.vllm_python)
     # In a process of its own: its torch is gone from memory when it is done.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         source, layers = pool.submit(_prepare, settings.model, settings.home).result()
     told = [
-        # As a module: the `vllm` script of the CPU package does not find its own version.
-        str(python), "-m", "vllm.entrypoints.openai.api_server",
+        str(python), str(START),
         "--model", source, "--served-model-name", settings.model,
         "--host", "127.0.0.1", "--port", str(settings.vllm_port),
         "--enable-prefix-caching", "--logprobs-mode", "processed_logprobs",

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from api_context import open_here
 from conftest import wait_until
 
+from serve.api import create_app
 from serve.engines import open_engine
 from serve.engines.base import EngineError, Options, Sampling, Unsupported
 from serve.engines.blocks import BLOCK, Blocks, Row
 from serve.engines.paged import PROMPT_TOKENS
+from serve.settings import load_settings
 
 ASK = [{"role": "user", "content": "one two three"}]
 ODDS = {
@@ -63,6 +66,7 @@ def make_model(tiny_model: Path, folder: Path, kind: str, **odds: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODDS)
 def test_scores_are_those_of_transformers(
     kind: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +172,38 @@ def test_drafts_share_their_prompt(engine: Any) -> None:
     assert len({tuple(row.blocks[:4]) for row in place.rows}) == 1
     assert len({row.blocks[4] for row in place.rows}) == len(place.rows)
     chunks.close()
+
+
+def test_what_the_cache_saved_is_told_once(engine: Any) -> None:
+    prompt = [13] * (3 * BLOCK + 5)
+    for n, saved in ((1, 0), (3, 3 * BLOCK)):
+        chunks = list(engine.generate(prompt, Sampling(max_tokens=4, n=n, seed=1)))
+        assert chunks[0].cached == sum(chunk.cached for chunk in chunks) == saved
+    other = list(engine.generate([14, *prompt], Sampling(max_tokens=4)))
+    assert sum(chunk.cached for chunk in other) == 0
+
+
+@pytest.mark.slow
+def test_usage_says_what_the_cache_saved(tiny_model: Path, tmp_path: Path) -> None:
+    given = {"engine": "openvino", "model": str(tiny_model), "rewrite": "off", "max_tokens": 4}
+    with open_here(load_settings(home=tmp_path, **given)) as here:
+        api, long = create_app(here).test_client(), "word " * 40
+        bodies = {
+            "/v1/completions": {"prompt": f"{long}one"},
+            "/v1/chat/completions": {"messages": [{"role": "user", "content": f"{long}two"}]},
+            "/v1/responses": {"input": f"{long}two"},
+        }
+        cached = []
+        for path, body in bodies.items():
+            for _ in range(2):
+                usage = api.post(path, json={"model": "redraft", **body}).json["usage"]  # type: ignore[index]
+                told = usage.get("prompt_tokens_details") or usage["input_tokens_details"]
+                cached.append(told["cached_tokens"])
+        here.chat.engine.close()
+    text, again, chat, twice, *responses = cached
+    assert text == chat == 0
+    assert again % BLOCK == 0 and again > 4 * BLOCK
+    assert responses == [twice, twice] and twice > 4 * BLOCK  # the same messages
 
 
 def test_the_beginning_of_a_text_is_recalled_for_its_weights_alone() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from serve import local_vllm
 from serve.engines import open_engine
-from serve.engines.base import AdapterError, EngineError, Options, Sampling
+from serve.engines.base import AdapterError, EngineError, Options, Sampling, Unsupported
+from serve.settings import Settings
 
 ASK = [{"role": "user", "content": "one two three"}]
 NAME, OTHER = "a-0001-aaaaaa", "a-0002-bbbbbb"
@@ -93,6 +95,21 @@ def test_without_bitsandbytes_it_says_what_to_install(
         open_engine("transformers", str(tiny_model), tiny_model, Options(quantization="int4"))
 
 
-def test_echo_quantises_nothing(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="no weights to quantise"):
-        open_engine("echo", "m", tmp_path, Options(quantization="int8"))
+@pytest.mark.parametrize(
+    ("engine", "why"),
+    [
+        ("echo", "has no weights"),
+        ("openai", "are its server's own"),
+        ("vllm", "REDRAFT_VLLM_ARGS"),
+    ],
+)
+def test_engines_without_bitsandbytes_refuse_the_setting(
+    engine: str, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Unsupported, match=rf"int8.*{why}.*REDRAFT_ENGINE=transformers"):
+        open_engine(engine, "m", tmp_path, Options(quantization="int8"))
+
+
+def test_no_vllm_is_started_to_be_told_so() -> None:
+    with pytest.raises(Unsupported, match="REDRAFT_QUANTIZATION is int4"):
+        local_vllm.command(Settings(engine="vllm", quantization="int4"))

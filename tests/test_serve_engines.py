@@ -1,6 +1,8 @@
 """One contract for every engine in the folder, and what is particular to each."""
 
+import importlib
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -16,8 +18,10 @@ from safetensors.torch import load_file, save_file
 from werkzeug.serving import make_server
 
 from serve.api import create_app
-from serve.engines import engine_names, open_engine, resolve
+from serve.commands.up import _runs_vllm
+from serve.engines import engine_names, open_engine, open_judging, resolve, says
 from serve.engines.base import (
+    QUIET,
     AdapterError,
     Chunk,
     Constraining,
@@ -30,11 +34,12 @@ from serve.engines.base import (
 )
 from serve.engines.text import StopText, TextStream
 from serve.engines.turns import FairLock
-from serve.settings import load_settings
+from serve.local_vllm import ADAPTERS
+from serve.settings import Settings, load_settings
 
 ASK = [{"role": "user", "content": "/count 12"}]
 # What an engine cannot do. It must say so, which is tested in place of the doing.
-CANNOT = {"openai": {"adapters", "logprobs", "score"}}
+CANNOT = {"openai": {"adapters", "logprobs", "rank", "score", "tools"}}
 ENGINES = [
     pytest.param(name, marks=pytest.mark.vllm if name == "vllm" else ()) for name in engine_names()
 ]
@@ -67,25 +72,24 @@ def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[Engine]
     opened.close()
 
 
-@pytest.fixture
-def adapting(engine: Engine, tiny_adapter: Path) -> Engine:
-    """The engine, where it takes adapters; where not, it has said so."""
-    if cannot(engine, "adapters"):
-        with pytest.raises(AdapterError, match=f"engine {engine.name} takes none"):
-            engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
-        with pytest.raises(AdapterError, match=f"engine {engine.name} takes none"):
-            write(engine, "a-0001-aaaaaa")
-        pytest.skip(f"{engine.name} takes no adapters, and says so")
-    return engine
-
-
 def cannot(engine: Engine, what: str) -> bool:
     return what in CANNOT.get(engine.name, ())
 
 
+def able_to(what: str) -> pytest.MarkDecorator:
+    """For the engines that can do it; what the others say of it is a test of its own."""
+    able = [each for each in ENGINES if what not in CANNOT.get(str(each.values[0]), ())]
+    return pytest.mark.parametrize("engine", able, indirect=True)
+
+
 def write(engine: Engine, adapter: str | None = None, **sampling: object) -> list[Chunk]:
     settings = Sampling(**{"max_tokens": 12, "seed": 3, **sampling})
-    return list(engine.generate(engine.encode_chat(ASK), settings, adapter))
+    return said(engine.generate(engine.encode_chat(ASK), settings, adapter))
+
+
+def said(chunks: Iterator[Chunk]) -> list[Chunk]:
+    """What has a part in the answer: on a busy machine nothing may come for a while."""
+    return [chunk for chunk in chunks if chunk is not QUIET]
 
 
 def text_of(chunks: Sequence[Chunk], draft: int = 0) -> str:
@@ -170,9 +174,9 @@ def test_score_gives_one_logprob_a_token(engine: Engine) -> None:
     assert engine.score(prompt, []) == []
 
 
+@able_to("rank")
 def test_ranks_are_scores_with_alternatives(engine: Engine) -> None:
-    if not isinstance(engine, Ranking):
-        pytest.skip(f"{engine.name} does not rank")
+    assert isinstance(engine, Ranking)
     prompt, answer = engine.encode_chat(ASK), engine.encode("one two")
     ranked = engine.rank(prompt, answer, 3)
     assert [r.token_id for r in ranked] == answer
@@ -192,8 +196,7 @@ CHOICE = {
 
 
 def test_a_schema_holds_every_draft(engine: Engine) -> None:
-    if not isinstance(engine, Constraining):
-        pytest.skip(f"{engine.name} holds no answer to a schema")
+    assert isinstance(engine, Constraining)
     engine.check_schema(json.dumps(CHOICE))
     chunks = write(engine, n=3, max_tokens=60, temperature=1.5, schema=json.dumps(CHOICE))
     for draft in range(3):
@@ -206,13 +209,20 @@ def test_a_schema_holds_every_draft(engine: Engine) -> None:
 
 def test_tools_are_told_or_refused(engine: Engine) -> None:
     tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
-    if engine.name == "echo":
-        assert "clock" in engine.decode(engine.encode_chat(ASK, [tool]))
-    else:  # the tiny model's chat template knows none
-        with pytest.raises(Unsupported, match="tools"):
-            engine.encode_chat(ASK, [tool])
-        with pytest.raises(Unsupported, match="tools"):
-            engine.encode_chat([*ASK, {"role": "tool", "content": "12:00"}])
+    called = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": {"at": 1}}}
+    after = [
+        *ASK,
+        {"role": "assistant", "content": "", "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "c", "content": "12:00"},
+    ]
+    if cannot(engine, "tools"):
+        for messages, tools in ((ASK, [tool]), (after, [])):
+            with pytest.raises(Unsupported, match="Leave `tools` out"):
+                engine.encode_chat(messages, tools)
+        return
+    assert "clock" in engine.decode(engine.encode_chat(ASK, [tool]))
+    told = engine.decode(engine.encode_chat(after))  # nothing is lost without the offer
+    assert "clock" in told and '"at": 1' in told and "12:00" in told
 
 
 def test_a_prompt_longer_than_the_window_is_an_error(engine: Engine) -> None:
@@ -220,38 +230,50 @@ def test_a_prompt_longer_than_the_window_is_an_error(engine: Engine) -> None:
         list(engine.generate([5] * engine.context_window, Sampling()))
 
 
-def test_adapters_answer_under_immutable_names(adapting: Engine, tiny_adapter: Path) -> None:
-    assert adapting.adapters() == []
-    adapting.load_adapter("a-0001-aaaaaa", tiny_adapter)
+@pytest.mark.parametrize("engine", CANNOT, indirect=True)
+def test_an_engine_without_adapters_says_so(engine: Engine, tiny_adapter: Path) -> None:
+    with pytest.raises(AdapterError, match=f"engine {engine.name} takes none"):
+        engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
+    with pytest.raises(AdapterError, match=f"engine {engine.name} takes none"):
+        write(engine, "a-0001-aaaaaa")
+    assert not isinstance(engine, Ranking)
+
+
+@able_to("adapters")
+def test_adapters_answer_under_immutable_names(engine: Engine, tiny_adapter: Path) -> None:
+    assert engine.adapters() == []
+    engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
     try:
-        assert adapting.adapters() == ["a-0001-aaaaaa"]
-        assert text_of(write(adapting, "a-0001-aaaaaa")) != text_of(write(adapting))
+        assert engine.adapters() == ["a-0001-aaaaaa"]
+        assert text_of(write(engine, "a-0001-aaaaaa")) != text_of(write(engine))
         with pytest.raises(AdapterError, match="already loaded"):
-            adapting.load_adapter("a-0001-aaaaaa", tiny_adapter)
+            engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
     finally:
-        adapting.unload_adapter("a-0001-aaaaaa")
+        engine.unload_adapter("a-0001-aaaaaa")
     with pytest.raises(AdapterError, match="not loaded"):
-        write(adapting, "a-0001-aaaaaa")
+        write(engine, "a-0001-aaaaaa")
 
 
+@able_to("adapters")
 def test_a_base_answer_is_the_same_after_an_adapter_came_and_went(
-    adapting: Engine, tiny_adapter: Path
+    engine: Engine, tiny_adapter: Path
 ) -> None:
-    before = write(adapting)
-    adapting.load_adapter("a-0002-bbbbbb", tiny_adapter)
-    assert ids_of(write(adapting)) == ids_of(before)
-    adapting.unload_adapter("a-0002-bbbbbb")
-    assert ids_of(write(adapting)) == ids_of(before)
+    before = write(engine)
+    engine.load_adapter("a-0002-bbbbbb", tiny_adapter)
+    assert ids_of(write(engine)) == ids_of(before)
+    engine.unload_adapter("a-0002-bbbbbb")
+    assert ids_of(write(engine)) == ids_of(before)
 
 
-def test_unloading_lets_a_running_answer_end(adapting: Engine, tiny_adapter: Path) -> None:
-    adapting.load_adapter("a-0003-cccccc", tiny_adapter)
-    whole = text_of(write(adapting, "a-0003-cccccc", max_tokens=30))
-    chunks = adapting.generate(
-        adapting.encode_chat(ASK), Sampling(max_tokens=30, seed=3), "a-0003-cccccc"
+@able_to("adapters")
+def test_unloading_lets_a_running_answer_end(engine: Engine, tiny_adapter: Path) -> None:
+    engine.load_adapter("a-0003-cccccc", tiny_adapter)
+    whole = text_of(write(engine, "a-0003-cccccc", max_tokens=30))
+    chunks = engine.generate(
+        engine.encode_chat(ASK), Sampling(max_tokens=30, seed=3), "a-0003-cccccc"
     )
     first = next(chunks)
-    adapting.unload_adapter("a-0003-cccccc")
+    engine.unload_adapter("a-0003-cccccc")
     assert first.text + "".join(c.text for c in chunks) == whole
 
 
@@ -269,47 +291,51 @@ def damaged(source: Path, folder: Path, cut: int) -> Path:
     return folder
 
 
+@able_to("adapters")
 def test_a_truncated_adapter_is_refused_with_its_file(
-    adapting: Engine, tiny_adapter: Path, tmp_path: Path
+    engine: Engine, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(AdapterError, match=r"damaged: adapter_model\.safetensors .* sha256"):
-        adapting.load_adapter("a-0004-dddddd", damaged(tiny_adapter, tmp_path / "cut", 100))
-    assert "a-0004-dddddd" not in adapting.adapters()
+        engine.load_adapter("a-0004-dddddd", damaged(tiny_adapter, tmp_path / "cut", 100))
+    assert "a-0004-dddddd" not in engine.adapters()
 
 
+@able_to("adapters")
 def test_an_adapter_of_another_base_model_is_refused(
-    adapting: Engine, tiny_adapter: Path, tmp_path: Path
+    engine: Engine, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     folder = damaged(tiny_adapter, tmp_path / "other", 0)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "base_model": "Qwen3-0.6B"}))
     with pytest.raises(AdapterError, match="trained on Qwen3-0.6B; this engine serves"):
-        adapting.load_adapter("a-0005-eeeeee", folder)
+        engine.load_adapter("a-0005-eeeeee", folder)
 
 
-def test_a_text_is_scored_while_others_are_answered(adapting: Engine, tiny_adapter: Path) -> None:
-    adapting.load_adapter("a-0007-aaaaaa", tiny_adapter)
-    prompt, text = adapting.encode_chat(ASK), adapting.encode("one two")
-    alone = adapting.score(prompt, text, "a-0007-aaaaaa")
-    running = [adapting.generate(prompt, Sampling(max_tokens=400)) for _ in range(3)]
+@able_to("adapters")
+def test_a_text_is_scored_while_others_are_answered(engine: Engine, tiny_adapter: Path) -> None:
+    engine.load_adapter("a-0007-aaaaaa", tiny_adapter)
+    prompt, text = engine.encode_chat(ASK), engine.encode("one two")
+    alone = engine.score(prompt, text, "a-0007-aaaaaa")
+    running = [engine.generate(prompt, Sampling(max_tokens=400)) for _ in range(3)]
     for chunks in running:
         next(chunks)
-    assert adapting.score(prompt, text, "a-0007-aaaaaa") == pytest.approx(alone, abs=0.05)
+    assert engine.score(prompt, text, "a-0007-aaaaaa") == pytest.approx(alone, abs=0.05)
     for chunks in running:
         next(chunks, None)  # one that drew an end has ended; none may have broken
         chunks.close()  # type: ignore[attr-defined]
-    adapting.unload_adapter("a-0007-aaaaaa")
+    engine.unload_adapter("a-0007-aaaaaa")
 
 
-def test_a_folder_without_weights_is_refused(adapting: Engine, tmp_path: Path) -> None:
+@able_to("adapters")
+def test_a_folder_without_weights_is_refused(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"has no adapter_config\.json"):
-        adapting.load_adapter("a-0006-ffffff", tmp_path)
+        engine.load_adapter("a-0006-ffffff", tmp_path)
 
 
 def test_transformers_sampler_logprobs_equal_the_scores(tiny_model: Path) -> None:
     engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
     prompt = engine.encode_chat(ASK)
-    drawn = list(engine.generate(prompt, Sampling(max_tokens=20, temperature=1.0, seed=1)))
+    drawn = said(engine.generate(prompt, Sampling(max_tokens=20, temperature=1.0, seed=1)))
     ids = [i for c in drawn for i in c.token_ids]
     logprobs = [value for c in drawn for value in c.logprobs]
     assert logprobs == pytest.approx(engine.score(prompt, ids), abs=0.05)  # bf16
@@ -318,10 +344,10 @@ def test_transformers_sampler_logprobs_equal_the_scores(tiny_model: Path) -> Non
 def test_transformers_cuts_the_tail_with_top_p_and_top_k(tiny_model: Path) -> None:
     engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
     prompt = engine.encode_chat(ASK)
-    greedy = [c.token_ids for c in engine.generate(prompt, Sampling(max_tokens=10, temperature=0))]
+    greedy = [c.token_ids for c in said(engine.generate(prompt, Sampling(10, temperature=0)))]
     for cut in ({"top_k": 1}, {"top_p": 1e-6}):
         sampling = Sampling(max_tokens=10, temperature=1.5, **cut)
-        assert [c.token_ids for c in engine.generate(prompt, sampling)] == greedy
+        assert [c.token_ids for c in said(engine.generate(prompt, sampling))] == greedy
 
 
 def test_transformers_penalties_change_repeated_tokens(tiny_model: Path) -> None:
@@ -351,7 +377,7 @@ def test_vllm_sampler_logprobs_are_at_the_temperature(vllm: Engine, temperature:
     if temperature == 1:
         assert logprobs == pytest.approx(scores, abs=0.01)
     else:  # a logit of the likeliest token weighs more
-        tops = [c.top_logprobs[0][0].logprob for c in chunks]
+        tops = [top[0].logprob for c in chunks for top in c.top_logprobs]
         flat = [r.top[0].logprob for r in vllm.rank(prompt, ids_of(chunks), 1)]  # type: ignore[attr-defined]
         assert all(steep > even for steep, even in zip(tops, flat, strict=True))
 
@@ -362,6 +388,27 @@ def test_vllm_says_no_logprobs_of_what_is_cut(vllm: Engine, cut: dict[str, objec
     assert not any(c.logprobs for c in write(vllm, temperature=0.8, **cut))
     with pytest.raises(Unsupported, match="leave out top_p, top_k and the schema"):
         write(vllm, temperature=0.8, logprobs=True, **cut)
+
+
+@pytest.mark.vllm
+def test_the_base_is_the_base_beside_adapters_in_every_slot(
+    vllm: Engine, tiny_adapter: Path
+) -> None:
+    """Without serve/vllm_start the last slot's adapter answers for the base on a CPU."""
+    prompt, text = vllm.encode_chat(ASK), vllm.encode("one two")
+    alone, written = vllm.score(prompt, text), ids_of(write(vllm, temperature=0))
+    names = [f"a-001{slot}-dddddd" for slot in range(ADAPTERS)]
+    for name in names:
+        vllm.load_adapter(name, tiny_adapter)
+        write(vllm, name)
+    beside = [vllm.generate(prompt, Sampling(max_tokens=400), name) for name in names]
+    for chunks in beside:
+        next(chunks)
+    assert vllm.score(prompt, text) == pytest.approx(alone, abs=1e-3)
+    assert ids_of(write(vllm, temperature=0)) == written
+    for chunks, name in zip(beside, names, strict=True):
+        chunks.close()  # type: ignore[attr-defined]
+        vllm.unload_adapter(name)
 
 
 @pytest.mark.vllm
@@ -411,11 +458,38 @@ def test_unknown_engines_are_named() -> None:
         open_engine("gpt", "x", Path())
 
 
-def test_auto_is_the_fastest_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve("auto") == "openvino"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve("auto") == "transformers"
+@pytest.mark.parametrize(
+    ("vllm", "gpu", "quantization", "fastest"),
+    [
+        (False, False, "none", "openvino"),
+        (True, False, "none", "openvino"),
+        (False, True, "none", "transformers"),
+        (True, True, "none", "vllm"),
+        (True, True, "int8", "transformers"),
+        (True, True, "int4", "transformers"),
+    ],
+)
+def test_auto_is_the_fastest_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch, vllm: bool, gpu: bool, quantization: str, fastest: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    python = Path(sys.executable) if vllm else None
+    monkeypatch.setattr("serve.engines.vllm_python.find_vllm_python", lambda: python)
+    assert resolve("auto", quantization) == fastest
+    assert _runs_vllm(Settings(quantization=quantization)) == (fastest == "vllm")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("serving", "judging"),
+    [("openvino", "openvino"), ("transformers", "transformers"), ("vllm", "transformers")],
+)
+def test_adapters_are_judged_by_the_engine_that_serves_where_it_is_here(
+    tiny_model: Path, serving: str, judging: str
+) -> None:
+    options = Options(url="http://elsewhere/v1" if serving == "vllm" else "")
+    engine = open_judging(serving, str(tiny_model), tiny_model.parent, options)
+    assert engine.name == judging
+    engine.close()
 
 
 @given(
@@ -518,7 +592,7 @@ def test_many_at_once_get_what_each_would_get_alone(
 def test_a_failing_request_breaks_alone(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = open_engine("transformers", str(tiny_model), tiny_model.parent)
     running = engine.generate(engine.encode_chat(ASK), Sampling(max_tokens=200, seed=1))
-    first = next(running)
+    first = next(chunk for chunk in running if chunk is not QUIET)
     with pytest.raises(IndexError):  # a token that the vocabulary does not have
         list(engine.generate([10**6], Sampling(max_tokens=5)))
     assert first.token_ids and list(running)
@@ -535,3 +609,15 @@ def test_a_new_request_does_not_wait_for_a_running_one(tiny_model: Path) -> None
     long.close()  # type: ignore[attr-defined]
     wait_until(lambda: not decoder._batches.rows, 5)  # and its row is given up
     engine.close()
+
+
+def test_an_engine_says_what_it_is_without_being_imported() -> None:
+    told = {
+        name: (says(name, "SCRIPTED"), bool(says(name, "WEIGHTLESS"))) for name in engine_names()
+    }
+    assert told.pop("echo") == (True, True) and told.pop("openai") == (None, True)
+    assert set(told.values()) == {(None, False)}
+    assert says("no-engine", "SCRIPTED") is None and says(None, "SCRIPTED") is None
+    for name in ("echo", "openai"):
+        module = importlib.import_module(f"serve.engines.{name}")
+        assert says(name, "WEIGHTLESS") == module.WEIGHTLESS

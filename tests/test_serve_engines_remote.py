@@ -1,84 +1,26 @@
 """Engines that are servers of their own: every way in which one can be absent is told in words."""
 
+import base64
 import contextlib
+import itertools
 import json
+import socket
 import threading
-from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from conftest import free_port
+from conftest import free_port, wait_until
+from engine_server import Server, say
 
 from serve.engines import open_engine
-from serve.engines.base import Chunk, Engine, EngineError, Options, Sampling, Unavailable
-from serve.engines.remote import Remote
+from serve.engines.base import QUIET, Chunk, Engine, EngineError, Options, Sampling, Unavailable
+from serve.engines.event_source import EventSource
+from serve.engines.remote import SILENCE, Remote
 
 ASK = [{"role": "user", "content": "hi"}]
-MODELS = {"data": [{"id": "m", "max_model_len": 100}]}
-
-
-class Server:
-    """Answers GET with `models` and each POST with the next of `answers`: a status and a body, or
-    a list of events, of which None breaks the connection and a number is a silence in seconds."""
-
-    def __init__(self, *answers: Any, models: Any = MODELS) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.key: str | None = None
-        self.stop = threading.Event()
-        queue, server = list(answers), self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.key = self.headers.get("authorization")
-                self._whole(*(models if isinstance(models, tuple) else (200, models)))
-
-            def do_POST(self) -> None:
-                server.asked.append(
-                    json.loads(self.rfile.read(int(self.headers["content-length"])))
-                )
-                answer = queue.pop(0)
-                if isinstance(answer, tuple):
-                    self._whole(*answer)
-                else:
-                    self._stream(answer)
-
-            def _whole(self, status: int, body: Any) -> None:
-                data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def _stream(self, events: Sequence[Any]) -> None:
-                self.send_response(200)
-                self.send_header("content-length", "100000")  # an early end is a broken one
-                self.end_headers()
-                for event in events:
-                    if isinstance(event, float):
-                        server.stop.wait(event)
-                    elif event is not None:
-                        data = event if isinstance(event, str) else json.dumps(event)
-                        self.wfile.write(f"data: {data}\n\n".encode())
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> "Server":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
 
 
 @contextlib.contextmanager
@@ -88,12 +30,9 @@ def opened(server: Server, **options: Any) -> Iterator[Engine]:
     engine.close()
 
 
-def say(text: str, reason: str | None = None, index: int = 0) -> dict[str, Any]:
-    return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": reason}]}
-
-
 def write(engine: Engine, **sampling: Any) -> list[Chunk]:
-    return list(engine.generate(engine.encode_chat(ASK), Sampling(**sampling)))
+    chunks = engine.generate(engine.encode_chat(ASK), Sampling(**sampling))
+    return [chunk for chunk in chunks if chunk is not QUIET]
 
 
 @pytest.mark.parametrize("name", ["openai", "vllm"])
@@ -146,7 +85,7 @@ def test_the_key_and_the_window_are_used() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ([say("o"), None], "does not answer: peer closed connection"),
+        ([say("o"), None], "does not answer: its answer broke off before the end"),
         ([say("o"), {"error": {"message": "out of memory"}}], "out of memory"),
         ([say("o"), "no json"], "does not speak OpenAI's API"),
         ((500, {"error": {"message": "it burns"}}), "500: it burns"),
@@ -174,6 +113,85 @@ def test_a_silent_server_is_given_up() -> None:
         with pytest.raises(Unavailable, match="sent nothing for 0.2 s. Start it."):
             list(remote.stream("/chat/completions", {}))
         remote.close()
+
+
+@pytest.mark.parametrize("events", [[60.0], [say("o"), 60.0]])
+def test_a_silence_is_told_and_may_be_left(events: list[Any]) -> None:
+    with Server(events) as server, opened(server) as engine:
+        chunks = engine.generate(engine.encode_chat(ASK), Sampling())
+        told = list(itertools.islice(chunks, len(events) + 1))
+        assert [c is QUIET for c in told] == [False] * (len(events) - 1) + [True] * 2
+        chunks.close()  # type: ignore[attr-defined]
+        wait_until(lambda: server.left == 1, 10)
+
+
+def test_comments_of_a_server_are_a_silence_too() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with one_answer(head + b"b\r\n: working\n\n\r\n") as url:
+        remote = Remote("The server", url, "", "Start it.")
+        with contextlib.closing(remote.stream("/chat/completions", {})) as events:
+            assert next(events) == SILENCE
+        remote.close()
+
+
+def test_a_server_that_does_not_take_connections_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(3)]  # fill the queue of the listener
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        source = EventSource(httpx.URL(f"http://127.0.0.1:{address[1]}"), {}, 0.2, 5, False)
+        with pytest.raises(ConnectionError, match="no connection after 0.2 s"):
+            source.ask("/chat/completions", {})
+        for each in waiting:
+            each.close()
+
+
+def test_events_that_chunks_cut_anywhere_are_whole() -> None:
+    data = "".join(f"data: {json.dumps(say(text), ensure_ascii=False)}\r\n\r\n" for text in "aé世")
+    told = (data + "data: [DONE]\n\n").encode()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    parts = [told[at : at + 5] for at in range(0, len(told), 5)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    with one_answer(head + chunks + b"0\r\n\r\n") as url:
+        remote = Remote("The server", url, "", "Start it.")
+        events = [event for event, _ in remote.stream("/chat/completions", {}) if event]
+        remote.close()
+    assert [event["choices"][0]["delta"]["content"] for event in events] == list("aé世")
+
+
+@contextlib.contextmanager
+def one_answer(answer: bytes) -> Iterator[str]:
+    """The URL of a server that gives these bytes to whoever comes first."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        thread.join()
+
+
+def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = [say("a", "stop"), "[DONE]"]
+    with Server(end) as proxy:
+        place = proxy.url.removeprefix("http://").removesuffix("/v1")
+        monkeypatch.setenv("http_proxy", f"http://me:p%40ss@{place}")
+        options = Options(url="http://engine.test/v1")
+        engine = open_engine("openai", "m", Path(), options)
+        assert [c.text for c in write(engine)] == ["a"]
+        engine.close()
+        monkeypatch.setenv("no_proxy", "engine.test")
+        with pytest.raises(Unavailable, match="engine.test"):
+            open_engine("openai", "m", Path(), options)
+    assert proxy.paths == ["http://engine.test/v1/models", "http://engine.test/v1/chat/completions"]
+    assert proxy.login == "Basic " + base64.b64encode(b"me:p@ss").decode()
 
 
 def test_missing_drafts_are_an_error() -> None:

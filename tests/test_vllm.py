@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from feedback import adapters
 from feedback.database import open_database
+from serve.local_vllm import START
 
 pytestmark = pytest.mark.vllm
 Make = Callable[..., Redraft]
 
-FIRST, SECOND = "a-0001-aaaaaa", "a-0002-bbbbbb"
+FIRST, SECOND = "a-0101-aaaaaa", "a-0102-bbbbbb"
 GREEDY = {"temperature": 0, "max_tokens": 24}
 
 
@@ -44,16 +45,21 @@ def register(server: Redraft, tiny_adapter: Path, name: str, sign: float) -> Non
 
 
 def processes(server: Redraft) -> list[psutil.Process]:
-    """vLLM's own processes, its API server first."""
+    """vLLM's own processes, its API server first; none between an end and the next start."""
     assert server.process is not None
     port = server.environment["REDRAFT_VLLM_PORT"]
     every = psutil.Process(server.process.pid).children(recursive=True)
-    api = next(
-        p
-        for p in every
-        if "vllm.entrypoints.openai.api_server" in p.cmdline() and port in p.cmdline()
-    )
-    return [api, *api.children(recursive=True)]
+    asked = {str(START), port}
+    found = [p for p in every if asked <= words(p)]
+    return [*found, *(child for api in found for child in api.children(recursive=True))]
+
+
+def words(process: psutil.Process) -> set[str]:
+    """Of its command line; none of one that has just ended."""
+    try:
+        return set(process.cmdline())
+    except psutil.Error:
+        return set()
 
 
 def answer(server: Redraft) -> tuple[str, str]:
@@ -64,7 +70,8 @@ def answer(server: Redraft) -> tuple[str, str]:
 
 def status(server: Redraft) -> int:
     """Of a short question, which is answered or told that vLLM is away, and nothing else."""
-    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+    said = [{"role": "user", "content": "hello"}]
+    body = {"model": "redraft", "messages": said, "max_tokens": 1}
     found = server.http.post("/v1/chat/completions", json=body)
     away = found.status_code == 503 and found.json()["error"]["code"] == "engine_unavailable"
     assert found.status_code == 200 or away, found.text
@@ -103,6 +110,7 @@ class Load:
     def _ask(self, client: int) -> None:
         streamed = bool(client % 2)
         body = {
+            "model": "redraft",
             "messages": [{"role": "user", "content": f"client {client}"}],
             "max_tokens": 24, "stream": streamed,
         }  # fmt: skip
@@ -114,15 +122,36 @@ class Load:
                 self.adapters.append(found.headers.get("x-redraft-adapter", ""))
 
 
-def test_a_swap_under_load_and_a_kill(
-    make_redraft: Make, tiny_model: Path, tiny_adapter: Path
-) -> None:
-    server = make_redraft(model=tiny_model, vllm_port=free_port(), **VLLM)
-    assert server.command("db", "migrate").returncode == 0
+def kill(server: Redraft, victim: psutil.Process) -> None:
+    """Kill one of vLLM's processes, and wait until it is told that vLLM is away."""
+    victim.kill()
+    wait_until(lambda: status(server) == 503, 60)
+    wait_until(lambda: "vLLM" in problems(server).get("engine", ""), 60)
+
+
+def problems(server: Redraft) -> dict[str, str]:
+    """What readiness lacks."""
+    found: dict[str, str] = server.http.get("/readyz").json().get("problems", {})
+    return found
+
+
+def starts(server: Redraft) -> int:
+    """How often vLLM was started."""
+    return server.log.read_text().count("in vLLM; its log is")
+
+
+def test_vllm_that_cannot_start_says_why(make_redraft: Make, tiny_model: Path) -> None:
+    settings: dict[str, Any] = {**VLLM, "vllm_args": "--no-such-option"}
+    server = make_redraft(model=tiny_model, vllm_port=free_port(), **settings)
+    said = server.command("up", "--no-page", "--no-scheduler", seconds=400)
+    assert said.returncode == 1 and "no-such-option" in said.stderr and "vllm.log" in said.stderr
+
+
+def test_a_swap_under_load_and_a_kill(vllm_server: Redraft, tiny_adapter: Path) -> None:
+    server = vllm_server
+    assert starts(server) == 1 and "vLLM is ready after" in server.log.read_text()
     register(server, tiny_adapter, FIRST, 1.0)
     register(server, tiny_adapter, SECOND, -1.0)
-    server.start("--no-page", "--no-scheduler", seconds=600)
-    assert "Loading" in server.log.read_text() and "vLLM is ready after" in server.log.read_text()
     base = answer(server)
 
     with Load(server) as load:
@@ -135,20 +164,20 @@ def test_a_swap_under_load_and_a_kill(
 
     before = answer(server)
     assert before[0] == FIRST and before[1] != base[1]
-    for victim in (0, -1):  # its API server, then its core
-        processes(server)[victim].kill()
-        wait_until(lambda: status(server) == 503, 60)
-        assert "vLLM" in server.http.get("/readyz").json()["problems"]["engine"]
-        wait_until(lambda: status(server) == 200, 600, lambda: server.log.read_text()[-3000:])
-        assert answer(server) == before
-        assert server.http.get("/readyz").json()["status"] == "ready"
-    api = processes(server)
-    server.stop()
-    assert not any(process.is_running() for process in api)
+    kill(server, processes(server)[-1])  # its core
+    wait_until(lambda: status(server) == 200, 600, lambda: server.log.read_text()[-3000:])
+    assert answer(server) == before
+    assert problems(server) == {}
 
 
-def test_vllm_that_cannot_start_says_why(make_redraft: Make, tiny_model: Path) -> None:
-    settings: dict[str, Any] = {**VLLM, "vllm_args": "--no-such-option"}
-    server = make_redraft(model=tiny_model, vllm_port=free_port(), **settings)
-    said = server.command("up", "--no-page", "--no-scheduler", seconds=400)
-    assert said.returncode == 1 and "no-such-option" in said.stderr and "vllm.log" in said.stderr
+def test_a_kill_of_its_server_starts_it_again_and_one_interrupt_ends_it(
+    vllm_server: Redraft,
+) -> None:
+    """The last of all: it leaves no vLLM behind."""
+    started = starts(vllm_server)
+    kill(vllm_server, processes(vllm_server)[0])
+    wait_until(lambda: starts(vllm_server) > started, 120)
+    wait_until(lambda: bool(processes(vllm_server)), 120)
+    running = processes(vllm_server)
+    vllm_server.stop()
+    assert not any(process.is_running() for process in running)

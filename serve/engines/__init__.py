@@ -1,13 +1,18 @@
 """Engines, one file each, found by name and imported only when asked for."""
 
+import ast
 import importlib
 import importlib.util
 import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from serve.engines import vllm_python
+from serve.engines.adapter_folder import LORA
 from serve.engines.base import Engine, EngineError, Options, Unsupported
+from serve.engines.device import settle_device
 
 log = logging.getLogger("redraft")
 
@@ -22,11 +27,18 @@ def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -
 
     Raises EngineError.
     """
-    *faster, last = _installed() if name == "auto" else [name]
-    if options.url and (here := resolve(name)) not in ELSEWHERE:
+    if name not in ELSEWHERE:
+        settle_device(options.device)
+    *faster, last = _installed(options.quantization) if name == "auto" else [name]
+    if options.url and (here := resolve(name, options.quantization)) not in ELSEWHERE:
         raise EngineError(
             f"REDRAFT_ENGINE_URL is {options.url}, but engine {here} runs on this machine. Set "
             f"REDRAFT_ENGINE to {' or '.join(ELSEWHERE)}, or leave the URL out."
+        )
+    if options.device == "cuda" and name in ON_CPU:
+        raise EngineError(
+            f"Engine {name} computes on the CPU, and REDRAFT_DEVICE is cuda. Leave one of the two "
+            "out, or start with REDRAFT_ENGINE=transformers."
         )
     for candidate in faster:
         try:
@@ -36,14 +48,27 @@ def open_engine(name: str, model: str, home: Path, options: Options = DEFAULT) -
     return _open(last, model, home, options)
 
 
-def resolve(name: str) -> str:
-    """The engine's file name behind `auto`: the fastest that is installed for this machine."""
-    return _installed()[0] if name == "auto" else name
+def open_judging(name: str, model: str, home: Path, options: Options = DEFAULT) -> Engine:
+    """Open what adapters are judged with beside a server of engine `name`: the same engine code,
+    or `transformers` on this machine's weights where the server may be elsewhere.
+
+    Raises EngineError.
+    """
+    here = "transformers" if resolve(name, options.quantization) in ELSEWHERE else name
+    return open_engine(here, model, home, replace(options, url=""))
 
 
-def _installed() -> list[str]:
+def resolve(name: str, quantization: str = "none") -> str:
+    """The engine's file name behind `auto`: the fastest that is installed for this machine.
+
+    With a `quantization` vLLM is none of them: its forms are others, and are not set that way.
+    """
+    return _installed(quantization)[0] if name == "auto" else name
+
+
+def _installed(quantization: str) -> list[str]:
     found = [name for name in FASTEST_FIRST if importlib.util.find_spec(name)]
-    if vllm_python.fits_here():
+    if quantization == "none" and vllm_python.fits_here():
         found.insert(0, "vllm")
     if found and found[0] in ON_CPU and _has_gpu():
         found = [name for name in found if name not in ON_CPU]
@@ -79,3 +104,24 @@ def engine_names() -> list[str]:
     """The engines in this folder: every file that can open one; the others they share."""
     files = sorted(Path(__file__).parent.glob("[!_]*.py"))
     return [p.stem for p in files if "\ndef open_engine(" in p.read_text(encoding="utf-8")]
+
+
+@cache
+def says(name: str | None, constant: str) -> Any:
+    """A constant of an engine's file, None where it has none.
+
+    The file is read and not imported: torch comes with some.
+    """
+    if name not in engine_names():
+        return None
+    text = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
+            return ast.literal_eval(node.value)
+    return None
+
+
+def carried(name: str, quantization: str = "none") -> tuple[str, ...]:
+    """The kinds of adapters, in PEFT's words, that engine `name` loads."""
+    more = says(name, "KINDS") if quantization == "none" else None
+    return more or (LORA,)

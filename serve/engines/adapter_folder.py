@@ -8,10 +8,21 @@ from typing import Any
 from serve.engines.base import AdapterError
 
 MANIFEST = "manifest.json"
+LORA = "LORA"  # PEFT's own name of the kind that every engine loads
 
 
-def verify_adapter(name: str, path: Path, model: str) -> dict[str, Any]:
-    """The folder's manifest, once it is whole and fits base model `model`. Raises AdapterError.
+def kind_of(path: Path) -> str:
+    """The kind of the adapter in a folder."""
+    config: dict[str, Any] = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    return str(config.get("peft_type", LORA))
+
+
+def verify_adapter(
+    name: str, path: Path, model: str, kinds: tuple[str, ...] = (LORA,)
+) -> dict[str, Any]:
+    """The folder's manifest, once it is whole, of one of these kinds, and fits base model `model`.
+
+    Raises AdapterError.
 
     A folder without a manifest of ours (a plain PEFT folder) is let through when it has PEFT's own
     files; its manifest is then empty.
@@ -22,18 +33,27 @@ def verify_adapter(name: str, path: Path, model: str) -> dict[str, Any]:
                 f"Adapter {name} has no {needed} in {path}. Copy the whole folder back, or roll "
                 "back with `redraft adapters rollback`."
             )
+    if (kind := kind_of(path)) not in kinds:
+        raise AdapterError(
+            f"Adapter {name} is of kind {kind}; this engine loads {', '.join(kinds)}. Start with "
+            "REDRAFT_ENGINE=transformers and no REDRAFT_QUANTIZATION, or train by lora."
+        )
     if not (path / MANIFEST).is_file():
         return {}
     manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
     for file, digest in manifest.get("files", {}).items():
         _check_digest(name, path / file, digest)
-    trained_on = manifest.get("base_model", model)
+    check_base(name, manifest.get("base_model", model), model)
+    return manifest
+
+
+def check_base(name: str, trained_on: str, model: str) -> None:
+    """Raise AdapterError for an adapter of another base model than `model`."""
     if trained_on != model:
         raise AdapterError(
             f"Adapter {name} was trained on {trained_on}; this engine serves {model}. Start with "
             f"REDRAFT_MODEL={trained_on} or retrain."
         )
-    return manifest
 
 
 def _check_digest(name: str, file: Path, expected: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 # OpenAI's chat message: `role`, `content` (text) and, around tools, `tool_calls`, `tool_call_id`.
 Message = dict[str, Any]
@@ -53,6 +53,7 @@ class Options:
     vllm_port: int = 8001  # of the vLLM that `redraft up` runs
     context_window: int = 0  # tokens that a model elsewhere takes; 0: what its server says
     quantization: str = "none"  # of the base weights: none, int8, int4
+    device: str = "auto"  # of weights on this machine: auto, cpu, cuda
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ class Scored:
     top: tuple[Alternative, ...] = ()
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):  # made for every token, so as cheap as can be
     """One step of one draft.
 
     `token_ids` and `logprobs` have equal length and belong to this step; `text` may lag behind
@@ -107,7 +107,8 @@ class Chunk:
     not the base model's.
     `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`
     beside it when a stop string ended the draft. `more` says that another chunk is at hand already,
-    so that the two may be sent together.
+    so that the two may be sent together. `cached` stands on the first chunk of an answer: how many
+    tokens of the prompt were not read anew, 0 where the engine does not know.
     """
 
     draft: int
@@ -119,6 +120,11 @@ class Chunk:
     stopped_by: str | None = None
     more: bool = False
     private: bool = False
+    cached: int = 0
+
+
+BEAT = 1.0  # seconds
+QUIET = Chunk(0)  # nothing came for a beat; it has no part in the answer
 
 
 class Engine(Protocol):
@@ -132,7 +138,7 @@ class Engine(Protocol):
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """Token ids of the conversation in the model's template, ready for an answer.
 
-        Raises Unsupported for tools, or messages around tools, that the template does not know.
+        Raises Unsupported for tools, or messages around tools, that it cannot tell.
         """
 
     def encode(self, text: str) -> list[int]:
@@ -146,6 +152,7 @@ class Engine(Protocol):
     ) -> Iterator[Chunk]:
         """Draw `sampling.n` drafts of one prompt; closing the iterator stops within one token.
 
+        While nothing comes it yields QUIET every `BEAT`, so that whoever reads may give up.
         Raises Unsupported for `logprobs` that it does not know.
         """
 
@@ -175,15 +182,27 @@ class Reporting(Protocol):
         """Why it cannot answer now, None when it can."""
 
 
-def room_for(engine: "Windowed", prompt_ids: Sequence[int]) -> int:
-    """Tokens that the window has left behind a prompt. Raises EngineError when there are none."""
-    room = engine.context_window - len(prompt_ids)
+def room_for(engine: "Windowed", prompt_ids: Sequence[int], virtual: int = 0) -> int:
+    """Tokens that the window has left behind a prompt and an adapter's virtual tokens.
+
+    Raises EngineError when there are none.
+    """
+    room = engine.context_window - len(prompt_ids) - virtual
     if room < 1:
         raise EngineError(
             f"The prompt has {len(prompt_ids)} tokens; the window of {engine.model} is "
-            f"{engine.context_window}. Shorten the conversation."
+            f"{engine.context_window - virtual}. Shorten the conversation."
         )
     return room
+
+
+def refuse_quantization(engine: str, quantization: str, what: str) -> None:
+    """Raises Unsupported where somebody wants another form of the weights of such an engine."""
+    if quantization != "none":
+        raise Unsupported(
+            f"REDRAFT_QUANTIZATION is {quantization}, but {what}. Leave it out, or start with "
+            f"REDRAFT_ENGINE=transformers in place of {engine}."
+        )
 
 
 def already_loaded(name: str) -> AdapterError:

@@ -5,6 +5,7 @@ go the moment it ends: no stream waits for another's end, and sixteen streams co
 one. Rows of unequal length are padded at the left, in the cache as well.
 """
 
+import logging
 import queue
 import threading
 from collections import deque
@@ -16,9 +17,11 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from serve.engines.base import Chunk
+from serve.engines.base import BEAT, QUIET, Chunk
 from serve.engines.sampler import Sampler
 from serve.engines.turns import FairLock
+
+log = logging.getLogger("redraft")
 
 MOST_ROWS = 64  # rows decoded together; further requests wait for a place
 
@@ -37,10 +40,13 @@ class Job:
     tokens: list[int] = field(default_factory=list)  # the next input of each living row
     cancelled: bool = False
     wanted: int = 1  # of the prompt's logits, the last ones
+    cached: int = 0  # tokens of the prompt that need not be read; not told yet
 
     def draw(self, logits: torch.Tensor) -> list[int]:
         """Draw from the rows' logits; returns the rows that go on."""
         chunks, alive, self.tokens = self.sampler.draw(logits)
+        if self.cached:
+            chunks[0], self.cached = chunks[0]._replace(cached=self.cached), 0
         self.out.put(chunks)
         if not alive:
             self.out.put(None)
@@ -53,12 +59,18 @@ class Job:
     def chunks(self) -> Iterator[Chunk]:
         """What the request's own thread reads; closing it gives the rows up at the next step."""
         try:
-            while (outcome := self.out.get()) is not None:
+            while (outcome := self._next()) is not None:
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield from outcome
         finally:
             self.cancelled = True
+
+    def _next(self) -> Outcome:
+        try:
+            return self.out.get(timeout=BEAT)
+        except queue.Empty:  # its prompt waits for a place, or is long
+            return [QUIET]
 
 
 class Batch:
@@ -66,7 +78,8 @@ class Batch:
 
     def __init__(self, job: Job, cache: DynamicCache, logits: torch.Tensor) -> None:
         self.weights, self.jobs, self.cache = job.weights, [job], cache
-        self.mask = torch.ones(1, len(job.prompt_ids), dtype=torch.long, device=logits.device)
+        read = len(job.prompt_ids) + getattr(job.weights, "virtual_tokens", 0)
+        self.mask = torch.ones(1, read, dtype=torch.long, device=logits.device)
         if job.drafts > 1:
             cache.batch_repeat_interleave(job.drafts)
             self.mask = self.mask.repeat_interleave(job.drafts, 0)
@@ -248,7 +261,11 @@ class Decoder:
             job = self._next()
             if job is not None and not job.cancelled:
                 self._batches.admit(job)
-            self._batches.step()
+            try:
+                self._batches.step()
+            except Exception as defect:  # without this thread, every later request would hang
+                log.exception("A step of the decoder broke.")
+                self._batches.fail(defect)
         error = RuntimeError("The engine was closed.")
         self._batches.fail(error)
         for job in self._waiting:

@@ -19,6 +19,8 @@ from typing import Any
 
 from serve.engines.adapter_folder import verify_adapter
 from serve.engines.base import (
+    BEAT,
+    QUIET,
     Alternative,
     Chunk,
     EngineError,
@@ -29,6 +31,7 @@ from serve.engines.base import (
     Tool,
     already_loaded,
     not_loaded,
+    refuse_quantization,
     room_for,
 )
 from serve.engines.instances import instance
@@ -36,14 +39,13 @@ from serve.engines.text import TextStream
 
 OFFSET = 256  # token ids: a UTF-8 byte each, after two marks
 START, END = 0, 1
+# What others read here by its name, see `serve.engines.says`.
+SCRIPTED = True  # it bears a base model's name and not its weights: nothing is learned from it
+WEIGHTLESS = "Engine echo repeats and has no weights to train."
 
 
 def open_engine(model: str, home: Path, options: Options) -> "EchoEngine":
-    if options.quantization != "none":
-        raise EngineError(
-            f"Engine echo has no weights to quantise: leave REDRAFT_QUANTIZATION="
-            f"{options.quantization} out, or start with REDRAFT_ENGINE=transformers."
-        )
+    refuse_quantization("echo", options.quantization, "engine echo has no weights to quantise")
     return EchoEngine(model)
 
 
@@ -89,7 +91,7 @@ class EchoEngine:
         chance = random.Random(hashlib.sha256(seed.encode()).digest())  # noqa: S311
         left = sampling.max_tokens
         for word in script.words(index):
-            time.sleep(script.pause)
+            yield from _pause(script.pause)
             ids = self.encode(word)[:left]
             left -= len(ids)
             text = "".join(stream.push(i) for i in ids)
@@ -209,6 +211,14 @@ def _call(messages: Sequence[Any], said: str) -> str | None:
     function = offered[0]["function"]
     arguments = instance(json.dumps(function.get("parameters") or {"type": "object"}), said)
     return f'<tool_call>\n{{"name": "{function["name"]}", "arguments": {arguments}}}\n</tool_call>'
+
+
+def _pause(seconds: float) -> Iterator[Chunk]:
+    while seconds > BEAT:
+        time.sleep(BEAT)
+        seconds -= BEAT
+        yield QUIET
+    time.sleep(seconds)
 
 
 def _chunk(index: int, text: str, ids: list[int], chance: random.Random, top: int) -> Chunk:

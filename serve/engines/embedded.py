@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from serve.engines.adapter_folder import verify_adapter
+from serve.engines.adapter_folder import LORA, verify_adapter
 from serve.engines.base import Chunk, Sampling, Scored, already_loaded, not_loaded, room_for
 from serve.engines.batching import Decoder, Job
 from serve.engines.grammar import Grammars
@@ -19,6 +19,7 @@ class Embedded(ABC):
     name: str
     model: str
     context_window: int
+    kinds: tuple[str, ...] = (LORA,)  # of adapters
     _weights: dict[str | None, Any]
     _decoder: Decoder
     _grammars: Grammars
@@ -34,7 +35,8 @@ class Embedded(ABC):
     ) -> Iterator[Chunk]:
         weights = self._answering(adapter)
         self._check_ids(prompt_ids)
-        most = min(sampling.max_tokens, room_for(self, prompt_ids))
+        virtual = getattr(weights, "virtual_tokens", 0)
+        most = min(sampling.max_tokens, room_for(self, prompt_ids, virtual))
         sampler = Sampler(sampling, self._ends, self.decode, most, self._grammars)
         job = Job(weights, list(prompt_ids), sampler, sampling.n)
         self._decoder.submit(job)
@@ -61,7 +63,7 @@ class Embedded(ABC):
     def load_adapter(self, name: str, path: Path) -> None:
         if name in self._weights:
             raise already_loaded(name)
-        verify_adapter(name, path, self.model)
+        verify_adapter(name, path, self.model, self.kinds)
         self._weights[name] = self._adapted_weights(name, path)
 
     def unload_adapter(self, name: str) -> None:

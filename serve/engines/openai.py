@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.engines.base import (
+    QUIET,
     AdapterError,
     Chunk,
     EngineError,
@@ -21,6 +22,7 @@ from serve.engines.base import (
     Sampling,
     Tool,
     Unsupported,
+    refuse_quantization,
 )
 from serve.engines.instances import fits, readable
 from serve.engines.remote import Event, Refused, Remote
@@ -31,10 +33,16 @@ BYTES = 4  # of a token
 NOT_FOUND = 404
 WINDOW = 8192  # where neither the server nor REDRAFT_CONTEXT_WINDOW says
 OPENAI = "https://api.openai.com/v1"
+WEIGHTLESS = (  # read by its name, see `serve.engines.says`
+    "Engine openai has no weights to train: they are its server's, which takes no adapters."
+)
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's newer models take only the second
 
 
 def open_engine(model: str, home: Path, options: Options) -> "OpenAIEngine":
+    refuse_quantization(
+        "openai", options.quantization, "the weights behind engine openai are its server's own"
+    )
     way_out = "Start it, or set REDRAFT_ENGINE_URL to where it listens, with its /v1."
     remote = Remote("The server", options.url or OPENAI, options.api_key, way_out)
     try:
@@ -86,14 +94,17 @@ class OpenAIEngine:
         path, prompt = self._prompt(prompt_ids)
         drafts = [_Draft(i, self, sampling) for i in range(sampling.n)]
         body = {**prompt, **_drawn(sampling)}
+        missing = len(drafts)
         with closing(self._events(path, body, min(sampling.max_tokens, room))) as events:
             for event, more in events:
+                if not event:
+                    yield QUIET
                 for choice in event.get("choices") or []:
                     if chunk := drafts[choice["index"]].take(choice, more):
+                        missing -= chunk.finish_reason is not None
                         yield chunk
-                if all(draft.ended for draft in drafts):
+                if not missing:
                     return
-        missing = sum(not draft.ended for draft in drafts)
         raise EngineError(
             f"The server at {self._remote.url} finished {len(drafts) - missing} of {len(drafts)} "
             "drafts. Where it takes no `n`, set REDRAFT_MAX_DRAFTS=1."
@@ -234,6 +245,10 @@ def _drawn(sampling: Sampling) -> dict[str, Any]:
 
 def _parts(text: str) -> Iterator[bytes]:
     """The text in pieces of whole characters and at most `BYTES` bytes."""
+    if text.isascii():  # a character is a byte: the same pieces, sooner
+        data = text.encode()
+        yield from (data[at : at + BYTES] for at in range(0, len(data), BYTES))
+        return
     part = b""
     for character in text:
         more = character.encode(errors="replace")

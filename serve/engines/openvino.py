@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serve.engines import weights as hf  # first: it sets what torch reads when it is imported
+import serve.engines.weights  # noqa: F401 - first: it sets what torch reads when it is imported
 
 # isort: split
-from transformers import AutoConfig
+from transformers import AutoConfig, GenerationConfig
 
 from serve.engines.base import (
     EngineError,
@@ -29,7 +29,8 @@ from serve.engines.embedded import Embedded
 from serve.engines.grammar import Grammars
 from serve.engines.openvino_cache import Cache
 from serve.engines.openvino_graph import check_family
-from serve.engines.openvino_weights import Compiled, give_memory_back
+from serve.engines.openvino_store import Store
+from serve.engines.openvino_weights import Compiled
 from serve.engines.paged import PagedBatch
 from serve.engines.scoring import ScoreJob
 from serve.engines.tokenizer import unreadable
@@ -58,15 +59,14 @@ class OpenVinoEngine(Embedded):
         log.info("Loading %s …", model)
         self._read_tokenizer(self._source)
         self._keys = itertools.count()
-        module = hf.load_weights(model, self._source)
-        self._ends = self._tokenizer.ends(config, getattr(module, "generation_config", None))
-        self.vocabulary_size = int(module.get_input_embeddings().num_embeddings)
+        self._ends = self._tokenizer.ends(config, _generation_config(self._source))
+        commit = getattr(config, "_commit_hash", None)
+        self._store = Store(model, self._source, home / "cache" / "openvino", commit)
+        base = Compiled(stored := self._store.weights(), next(self._keys))
+        self.vocabulary_size = int(stored.facts["vocabulary_size"])
         self._grammars = Grammars(self._tokenizer.hf, self.vocabulary_size, self._ends)
-        base = Compiled(module, next(self._keys))
         self._cache = Cache(base.cache_layout, config.max_position_embeddings)
         base.attach(self._cache)
-        del module
-        give_memory_back()
         self.context_window = min(config.max_position_embeddings, self._cache.tokens)
         self._weights = {None: base}
         self._decoder = Decoder(PagedBatch(Blocks(self._cache.count)))
@@ -107,12 +107,8 @@ class OpenVinoEngine(Embedded):
         return config
 
     def _adapted_weights(self, name: str, path: Path) -> Compiled:
-        # Read anew rather than kept: two bytes a weight, for the seconds that a merge takes.
-        module = hf.merge(hf.load_weights(self.model, self._source), name, path)
-        compiled = Compiled(module, next(self._keys))
+        compiled = Compiled(self._store.weights(name, path), next(self._keys), patient=True)
         compiled.attach(self._cache)
-        del module
-        give_memory_back()
         return compiled
 
     def _check_ids(self, ids: Sequence[int]) -> None:
@@ -123,3 +119,10 @@ class OpenVinoEngine(Embedded):
                 f"Token {unknown} is not in the vocabulary of {self.model}, which has "
                 f"{self.vocabulary_size} tokens."
             )
+
+
+def _generation_config(source: str) -> Any:
+    try:
+        return GenerationConfig.from_pretrained(source)
+    except OSError:
+        return None  # few models lack it

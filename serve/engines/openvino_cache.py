@@ -29,10 +29,11 @@ class Layout:
 class Cache:
     """Tensors of `count` blocks; memory that no block was written to is not taken."""
 
-    def __init__(self, layouts: list[Layout], window: int) -> None:
+    def __init__(self, layouts: list[Layout], window: int, tokens: int = TOKENS) -> None:
+        """For `tokens` of all streams together, and for `window` of one at least."""
         most = SHARE * psutil.virtual_memory().total
         affordable = int(most // sum(layout.block_bytes for layout in layouts))
-        self.count = min(max(TOKENS, window) // BLOCK, affordable)
+        self.count = min(max(tokens, window) // BLOCK, affordable)
         self.tensors = {layout.name: self._tensor(layout) for layout in layouts}
 
     @property

@@ -2,36 +2,53 @@
 
 import ctypes
 import os
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from serve.engines.base import Unsupported
+from serve.engines.blocks import BLOCK
 from serve.engines.openvino_cache import Cache, Layout
+from serve.engines.openvino_files import Stored
 from serve.engines.openvino_graph import Graph, Rotary
 from serve.engines.openvino_runtime import ov
-from serve.engines.paged import Span
+from serve.engines.paged import PROMPT_TOKENS, Span
 from serve.engines.tokenizer import first_line
+
+PATIENT = 5  # how much compiling gives way to answers (`nice`)
 
 
 class Compiled:
     """Weights under a key of their own."""
 
-    def __init__(self, module: Any, key: int) -> None:
-        """Compile a module. Raises Unsupported where this machine's OpenVINO cannot."""
+    def __init__(self, stored: Stored, key: int, patient: bool = False) -> None:
+        """Compile weights, `patient` while others are answered.
+
+        Raises Unsupported where this machine's OpenVINO cannot.
+        """
         self.key = key.to_bytes(8, "little")
-        self._rotary = Rotary(module)
-        graph = Graph(module)
+        self._rotary = Rotary(stored.facts)
+        graph = Graph(stored.facts, stored.arrays)
         try:
-            self._compiled = ov.Core().compile_model(graph.model, "CPU")
+            with ThreadPoolExecutor(1, initializer=_give_way if patient else None) as thread:
+                compiled = thread.submit(ov.Core().compile_model, graph.model, "CPU")
+            self._compiled = compiled.result()
         except RuntimeError as error:
             raise Unsupported(
                 f"OpenVINO cannot compile this model on this machine: {first_line(error)} Start "
                 "with REDRAFT_ENGINE=transformers."
             ) from error
         self._request = self._compiled.create_infer_request()
+        del graph
+        self._warm()
+        stored.let_go()
+        give_memory_back()
+        # OpenVINO goes on reading what it did not pack. The last attribute, so the last to go.
+        self._stored = stored
 
     @property
     def cache_layout(self) -> list[Layout]:
@@ -48,6 +65,16 @@ class Compiled:
         """Compute over this cache from now on."""
         for name, tensor in cache.tensors.items():
             self._request.set_tensor(name, tensor)
+
+    def _warm(self) -> None:
+        """Compute once at each size that answers begin with, which makes kernels and packs weights.
+
+        The thread that decodes would do it otherwise, and every stream would wait for it.
+        """
+        self.attach(Cache(self.cache_layout, 0, PROMPT_TOKENS))
+        for ids in ([0] * PROMPT_TOKENS, [0]):
+            blocks = list(range(-(-len(ids) // BLOCK)))
+            self.logits([Span(ids, 0, blocks, 1)])
 
     def logits(self, spans: Sequence[Span]) -> np.ndarray:
         """See paged.Weights."""
@@ -81,6 +108,12 @@ class Compiled:
 
 def _int32(values: Any) -> np.ndarray:
     return np.array(values, np.int32)
+
+
+def _give_way() -> None:
+    """Lower this thread's priority. OpenVINO's workers keep theirs: the base model started them."""
+    if sys.platform == "linux":  # elsewhere niceness belongs to the process
+        os.setpriority(os.PRIO_PROCESS, 0, PATIENT)
 
 
 def give_memory_back() -> None:

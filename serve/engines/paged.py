@@ -48,6 +48,7 @@ class Work(Protocol):
     drafts: int
     tokens: list[int]  # the next input of each row that goes on
     cancelled: bool
+    cached: int  # tokens of the prompt that were found in the cache
 
     def draw(self, logits: torch.Tensor) -> list[int]:
         """Take logits [rows, vocabulary]; returns the rows that go on."""
@@ -63,6 +64,7 @@ class Place:
         self.work = work
         self.rows = [Row(list(work.prompt_ids))]
         self.begun = False
+        self.looked_up = False
 
     @property
     def drafts(self) -> int:
@@ -166,6 +168,8 @@ class PagedBatch:
             for row in place.rows:
                 if not row.blocks:
                     row.recall(len(row.ids) - place.work.wanted, weights.key, self._blocks)
+            if not place.looked_up:  # later it would find what it has read itself
+                place.looked_up, place.work.cached = True, place.rows[0].done
         reading = sum(not place.writing for place in places)
         share = max(PROMPT_TOKENS // max(reading, 1), 1)
         plan: Plan = []

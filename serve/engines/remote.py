@@ -1,13 +1,14 @@
 """HTTP to an engine that is a server of its own: OpenAI's API, with every fault in words."""
 
 import json
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
 
 from serve.engines.base import EngineError, Unavailable
+from serve.engines.event_source import FAULTS, EventSource
 
 CONNECT_SECONDS = 5.0
 PATIENCE = 300.0  # longest silence, also before the first token of a long prompt
@@ -16,6 +17,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 Event = tuple[dict[str, Any], bool]  # its data, and whether another came with it
+SILENCE: Event = ({}, False)  # in place of one, when there was none for a beat
 
 
 class Refused(EngineError):
@@ -33,13 +35,17 @@ class Remote:
         self, name: str, url: str, api_key: str, way_out: str, patience: float = PATIENCE
     ) -> None:
         self.name, self.url, self._way_out = name, url.rstrip("/"), way_out
-        host = _host(url)
+        parts = _parts(self.url)
+        remote = parts.host not in LOOPBACK  # a proxy of the environment is for other hosts
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            headers=headers,
             timeout=httpx.Timeout(patience, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=host not in LOOPBACK,  # a proxy of the environment is for other hosts
+            trust_env=remote,
         )
+        self._patience = patience
+        self._source = EventSource(parts, headers, CONNECT_SECONDS, patience, remote)
 
     def get(self, path: str) -> Any:
         """The JSON of an answer. Raises Unavailable or Refused."""
@@ -48,31 +54,31 @@ class Remote:
 
     def post(self, path: str, body: dict[str, Any], above: bool = False) -> Any:
         """The same for a request with a JSON body; `above` the `/v1` for what is not OpenAI's."""
-        base = self.url.removesuffix("/v1") if above else self.url
         with self._words():
-            return self._read(self._http.post(base + path, json=body))
+            return self._read(self._http.post(self._base(above) + path, json=body))
 
     def stream(self, path: str, body: dict[str, Any]) -> Generator[Event]:
         """The answer's events. Closing it closes the connection, which ends the generation.
 
-        Raises Refused before the first event, and Unavailable when the stream breaks or ends
-        without OpenAI's last event.
+        While nothing comes it yields SILENCE every beat. Raises Refused before the first event, and
+        Unavailable when the stream breaks or ends without OpenAI's last event.
         """
-        with self._words(), self._http.stream("POST", self.url + path, json=body) as answer:
+        with self._words(), closing(self._source.ask(path, body)) as answer:
+            for _ in answer.head():
+                yield SILENCE
             if not answer.is_success:
-                answer.read()
-                self._read(answer)
+                self._read(answer.whole())
             for data, more in _events(answer):
-                if data == "[DONE]":
+                if data == b"[DONE]":
                     return
-                yield self._event(data), more
+                yield (self._event(data), more) if data else SILENCE
             raise self._away("its answer broke off before the end")
 
-    def problem(self) -> str | None:
-        """Why it does not answer within seconds, None when it does."""
+    def problem(self, path: str = "/models", above: bool = False) -> str | None:
+        """Why it does not answer there within seconds, None when it does."""
         try:
             with self._words():
-                self._read(self._http.get(f"{self.url}/models", timeout=CONNECT_SECONDS))
+                self._read(self._http.get(self._base(above) + path, timeout=CONNECT_SECONDS))
         except Unavailable as error:
             return str(error)
         except Refused:  # an answer: not every server lists what it has
@@ -83,8 +89,11 @@ class Remote:
         """Close the connections."""
         self._http.close()
 
-    def _event(self, data: str) -> dict[str, Any]:
-        event: dict[str, Any] = json.loads(data)
+    def _base(self, above: bool) -> str:
+        return self.url.removesuffix("/v1") if above else self.url
+
+    def _event(self, data: bytes) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads(data.decode())
         if "error" in event:
             raise self._away(f"it broke while it answered: {_reason(event)}")
         return event
@@ -112,7 +121,9 @@ class Remote:
         except httpx.ReadTimeout as error:
             waited = error.request.extensions["timeout"]["read"]
             raise self._away(f"it sent nothing for {waited:g} s") from error
-        except httpx.TransportError as error:
+        except TimeoutError as error:
+            raise self._away(f"it sent nothing for {self._patience:g} s") from error
+        except (httpx.TransportError, *FAULTS) as error:
             raise self._away(str(error) or type(error).__name__) from error
         except ValueError as error:  # no JSON
             raise self._away(f"it does not speak OpenAI's API ({error})") from error
@@ -124,7 +135,7 @@ class Remote:
         )
 
 
-def _host(url: str) -> str:
+def _parts(url: str) -> httpx.URL:
     """Raises EngineError for what is no URL."""
     try:
         parts = httpx.URL(url)
@@ -132,15 +143,20 @@ def _host(url: str) -> str:
         raise EngineError(f"REDRAFT_ENGINE_URL {url!r} is no URL: {error}.") from error
     if parts.scheme not in ("http", "https") or not parts.host:
         raise EngineError(f"REDRAFT_ENGINE_URL {url!r} must begin with http:// or https://.")
-    return parts.host
+    return parts
 
 
-def _events(answer: httpx.Response) -> Iterator[tuple[str, bool]]:
-    """(data, whether more of it is at hand) of server-sent events; other fields are passed over."""
+def _events(reads: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """(data, whether more of it is at hand) of server-sent events; other fields are passed over.
+
+    A read without an event, such as a comment or nothing at all, gives data that is empty.
+    """
     rest = b""
-    for read in answer.iter_bytes():
+    for read in reads:
         *lines, rest = (rest + read).split(b"\n")
-        found = [line[5:].strip().decode() for line in lines if line.startswith(b"data:")]
+        found = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        if not found:
+            yield b"", False
         for place, data in enumerate(found, 1):
             yield data, place < len(found)
 

@@ -46,6 +46,7 @@ class ScoreJob:
     drafts: int = 1
     tokens: Sequence[int] = ()
     cancelled: bool = False
+    cached: int = 0
     _found: list[Scored] = field(default_factory=list)
 
     @property

@@ -20,6 +20,8 @@ class StopText:
 
     def push(self, piece: str) -> str:
         """Add a piece; returns the text that is certain now."""
+        if not self._stops:
+            return piece
         if self.stopped_by is not None:
             self.after += piece
             return ""

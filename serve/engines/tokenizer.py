@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from serve.engines.base import EngineError, Message, Tool, Unsupported
 from serve.engines.builtin import NAME as BUILTIN
+from serve.engines.tool_words import around_tools, in_words
 
 
 class ChatTokenizer:
@@ -27,12 +29,19 @@ class ChatTokenizer:
         self.knows_tools = "tools" in str(self.hf.chat_template)
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
-        """See Engine.encode_chat."""
-        if not self.knows_tools and (tools or any(_around_tools(m) for m in messages)):
+        """See Engine.encode_chat. A template that knows no tools is told of them in words."""
+        if self.knows_tools or not (tools or any(map(around_tools, messages))):
+            return self._encode_chat(messages, tools)
+        try:
+            return self._encode_chat(in_words(messages, tools))
+        except TemplateError as error:
             raise Unsupported(
-                f"The chat template of {self.model} knows no tools. Leave `tools` out, or start "
-                "with a REDRAFT_MODEL that was trained to call them (Qwen2.5, Llama 3.1, …)."
-            )
+                f"The chat template of {self.model} knows no tools, nor can it be told of them "
+                f"({first_line(error)}). Leave `tools` out, or start with a REDRAFT_MODEL that was "
+                "trained to call them (Qwen2.5, Llama 3.1, …)."
+            ) from error
+
+    def _encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         ids = self.hf.apply_chat_template(
             list(messages),
             tools=list(tools) or None,
@@ -74,7 +83,3 @@ def unreadable(model: str, error: Exception) -> EngineError:
 def first_line(error: Exception) -> str:
     """What an error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _around_tools(message: Message) -> bool:
-    return message["role"] == "tool" or bool(message.get("tool_calls"))

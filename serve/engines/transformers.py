@@ -16,6 +16,7 @@ from serve.engines import weights as hf  # first: it sets what torch reads when 
 # isort: split
 import torch
 
+from serve.engines.adapter_folder import LORA
 from serve.engines.base import Options, Scored
 from serve.engines.batching import Batches, Decoder
 from serve.engines.builtin import model_source
@@ -26,6 +27,9 @@ from serve.engines.scoring import scored
 from serve.engines.turns import FairLock
 
 log = logging.getLogger("redraft")
+
+# Of adapters that whole weights take; quantised ones take LoRA alone.
+KINDS = ("LORA", "PREFIX_TUNING", "PROMPT_TUNING")
 
 
 def open_engine(model: str, home: Path, options: Options) -> "TransformersEngine":
@@ -39,6 +43,7 @@ class TransformersEngine(Embedded):
 
     def __init__(self, model: str, home: Path, quantization: str = "none") -> None:
         self.model = model
+        self.kinds = KINDS if quantization == "none" else (LORA,)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         source = model_source(model, home)
         log.info("Loading %s …", model)

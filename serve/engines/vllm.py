@@ -23,6 +23,7 @@ from transformers import AutoConfig
 
 from serve.engines.adapter_folder import verify_adapter
 from serve.engines.base import (
+    QUIET,
     AdapterError,
     Chunk,
     Options,
@@ -38,7 +39,7 @@ from serve.engines.builtin import model_source
 from serve.engines.grammar import Grammars
 from serve.engines.remote import Event, Refused, Remote
 from serve.engines.tokenizer import ChatTokenizer
-from serve.engines.vllm_python import LOG
+from serve.engines.vllm_python import LOG, refuse_bitsandbytes
 from serve.engines.vllm_server import PROBE, cards, check_tokens, find_card, reports_processed
 from serve.engines.vllm_wire import Draft, generation, scored, scoring
 
@@ -48,6 +49,7 @@ NOT_FOUND = 404
 
 
 def open_engine(model: str, home: Path, options: Options) -> "VllmEngine":
+    refuse_bitsandbytes(options.quantization)
     remote = _remote(home, options)
     try:
         return VllmEngine(model, home, remote)
@@ -99,7 +101,9 @@ class VllmEngine:
         body = generation(prompt_ids, sampling, room)
         with closing(self._events(body, adapter)) as events:
             for event, more in events:
-                for choice in event["choices"]:
+                if not event:
+                    yield QUIET
+                for choice in event.get("choices", ()):
                     if chunk := drafts[choice["index"]].take(choice, more):
                         yield chunk
 
@@ -149,7 +153,7 @@ class VllmEngine:
         return sorted(self._adapters)
 
     def problem(self) -> str | None:
-        return self._remote.problem()
+        return self._remote.problem("/health", above=True)  # it lists models also without a core
 
     def close(self) -> None:
         self._remote.close()

@@ -4,7 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from serve.engines.base import EngineError
+from serve.engines.base import EngineError, refuse_quantization
 
 LOG = "vllm.log"  # in REDRAFT_HOME, of the vLLM that `redraft up` runs
 FOLDER = ".venv-vllm"  # what `make vllm` fills, beside Redraft's own environment
@@ -32,6 +32,16 @@ def require_vllm_python(told: str = "") -> Path:
     if not python.is_file():
         raise EngineError(f"REDRAFT_VLLM_PYTHON {told!r} is no file. Name a Python with vLLM.")
     return python
+
+
+def refuse_bitsandbytes(quantization: str) -> None:
+    """Raises Unsupported: vLLM has forms and options of its own."""
+    refuse_quantization(
+        "vllm",
+        quantization,
+        "vLLM reads its own forms (a quantised model as REDRAFT_MODEL, or `--quantization` in "
+        "REDRAFT_VLLM_ARGS)",
+    )
 
 
 def fits_here() -> bool:

@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as hf_logging
 
+from serve.engines.adapter_folder import LORA, kind_of
 from serve.engines.base import AdapterError
 from serve.engines.tokenizer import first_line, unreadable
 
@@ -40,13 +41,20 @@ def fast_dtype(device: str) -> torch.dtype:
 
 
 class Merged:
-    """Adapters merged into copies of a module, which compute at the base model's speed."""
+    """Adapters merged into copies of a module, which compute at the base model's speed.
+
+    Virtual tokens merge into nothing: such an adapter is a cache in front of the module itself.
+    """
 
     def __init__(self, module: Any) -> None:
         self.base = module
 
     def load(self, name: str, path: Path) -> Any:
-        """A copy of the module with the adapter in its weights. Raises AdapterError."""
+        """What computes with the adapter. Raises AdapterError."""
+        if kind_of(path) != LORA:
+            from serve.engines import prefixed
+
+            return prefixed.load(self.base, name, path)
         # Embeddings are shared, not copied: an adapter on the linear layers leaves them alone.
         shared = self.base.get_input_embeddings().weight
         return merge(copy.deepcopy(self.base, {id(shared): shared}), name, path)
