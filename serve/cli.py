@@ -1,6 +1,7 @@
 """The command `redraft`: one thin entry that loads a group's module only when it is called."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,12 +14,25 @@ COMMANDS = {
         "retrain.adapter_commands:group",
         "Registry: list, promote, canary, rollback, lineage.",
     ),
+    "corpus": ("retrain.corpus.commands:group", "Documents to a domain dataset."),
+    "prompts": ("serve.commands.prompts:group", "Prompt files: check what one lacks."),
     "export": ("retrain.export:command", "Feedback as files that trainers read."),
-    "user": ("serve.commands.people:user", "People: add, list, role, password."),
+    "import": ("retrain.importing:command", "Feedback from such files, and from Open WebUI."),
+    "user": ("serve.commands.people:user", "People: add, list, role, password, consent, forget."),
     "key": ("serve.commands.people:key", "API keys: new, list, revoke."),
-    "db": ("serve.commands.db:group", "The record's schema: migrate, check."),
+    "db": ("serve.commands.db:group", "The record: migrate, check, prune."),
     "doctor": ("serve.commands.doctor:command", "What is missing on this machine, in one page."),
 }
+# Commands of a group that are made elsewhere: what they do reaches into the files of runs.
+WITHIN = {
+    "user": {"forget": "retrain.forgetting:forget"},
+    "db": {"prune": "retrain.forgetting:prune"},
+}
+# How long torch's threads (GNU OpenMP) spin where they wait for work: by default for milliseconds,
+# in which a training keeps the processor from what it waits for. It has two teams of threads, one
+# forward and one backward, and the idle one spun beside the other: 1.4 times the seconds of a step
+# (`bench/crowded.py`).
+SPIN = {"GOMP_SPINCOUNT": "5000"}
 OURS = ("serve", "feedback", "retrain", "prompts")
 
 
@@ -31,13 +45,21 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command = _load(COMMANDS[cmd_name][0])
+        for name, path in WITHIN.get(cmd_name, {}).items():
+            if isinstance(command, click.Group):
+                command.add_command(_load(path), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _load(path: str) -> click.Command:
+    module, _, name = path.partition(":")
+    command: click.Command = getattr(importlib.import_module(module), name)
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,8 +71,18 @@ def redraft() -> None:
     """
 
 
+def share_processor() -> None:
+    """Let this process and its children spin briefly; to be called before torch is imported.
+
+    A wait policy or spin count of the user's own stays.
+    """
+    if not {"OMP_WAIT_POLICY", *SPIN} & os.environ.keys():
+        os.environ.update(SPIN)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; an error of ours is one sentence on standard error and exit code 1."""
+    share_processor()
     try:
         redraft(arguments, prog_name="redraft")
     except Exception as error:

@@ -7,7 +7,7 @@ from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from serve.engines.base import BASE, Chunk
+from serve.engines.base import BASE, QUIET, Chunk
 
 REGISTRY = CollectorRegistry()
 SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 120)
@@ -71,15 +71,16 @@ def metered(
 ) -> Generator[Chunk]:
     """The chunks of an answer to a question of the monotonic moment `asked`, counted on the way."""
     name, outcome, first = adapter or BASE, "failed", True
+    written = WRITTEN_TOKENS.labels(name)  # found once, not for every token
     PROMPT_TOKENS.inc(prompt_tokens)
     RUNNING.inc()
     try:
         with closing(cast("Generator[Chunk]", chunks)):
             for chunk in chunks:
-                if first:
+                if first and chunk is not QUIET:
                     FIRST_TOKEN.labels(name).observe(time.monotonic() - asked)
                     first = False
-                WRITTEN_TOKENS.labels(name).inc(len(chunk.token_ids))
+                written.inc(len(chunk.token_ids))
                 yield chunk
         outcome = "whole"
     except GeneratorExit:

@@ -62,7 +62,12 @@ class Settings(BaseSettings):
     quantization: Literal["none", "int8", "int4"] = Field(
         "none",
         description="Of the base weights in engine `transformers`: bitsandbytes' 8 or 4 bit. "
-        "`openvino` has 8 bit always.",
+        "`openvino` has 8 bit always; the others refuse it.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where weights on this machine are computed, in serving and training. `auto`: "
+        "on a GPU where there is one; `cuda`: there, or not at all.",
     )
     host: str = Field("127.0.0.1", description="Address that the API and the page listen on.")
     login: Literal["auto", "always"] = Field(
@@ -100,6 +105,12 @@ class Settings(BaseSettings):
     )
     rate_limit_key: str = Field(
         "600 per minute", description="Requests with one API key or session, in the same form."
+    )
+    max_streams_user: int = Field(
+        32,
+        ge=1,
+        description="Answers of one user, streamed or whole, that are open at once; one more is a "
+        "429. Half of the threads, so that nobody takes them all. The local user has no limit.",
     )
     temperature: float = Field(
         0.7, ge=0, le=2, description="Sampling temperature when a request names none."
@@ -148,6 +159,18 @@ class Settings(BaseSettings):
         "history share no word and nothing leans on it. English needs rewriting for that verdict.",
     )
     max_drafts: int = Field(8, ge=1, le=64, description="Largest `n` of a request.")
+    offer_drafts: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Share of questions that the page has answered with two drafts to pick from, "
+        "without being asked to; not shown which is which.",
+    )
+    examples: str = Field(
+        "",
+        description="Example questions of an empty chat, separated by `;`; empty: three in the "
+        "visitor's language.",
+    )
     holdout_share: float = Field(
         0.2, ge=0, lt=1, description="Share of conversations held out for the gate, never trained."
     )
@@ -166,6 +189,13 @@ class Settings(BaseSettings):
         description="Fewest distinct users who must teach the same; what fewer teach waits in "
         "quarantine. The word of a reviewer or an admin, such as the local user, is enough.",
     )
+    review_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the rows that a run trains on that reviewers are shown, beside all "
+        "that waits in quarantine.",
+    )
     mask_pii: Literal["on", "off"] = Field(
         "on",
         description="Mask e-mail and IP addresses, phone, card, account and Chinese ID numbers in "
@@ -175,6 +205,99 @@ class Settings(BaseSettings):
         "",
         description="Languages to learn answers in, such as `en,zh`; empty: all. Short texts and "
         "code always count.",
+    )
+    rebuild_every: int = Field(
+        5,
+        ge=0,
+        description="Every how many runs one trains from the base model, on all feedback, instead "
+        "of going on from the champion; 0: never, 1: always.",
+    )
+    max_train_rows: int = Field(
+        2000,
+        ge=1,
+        description="Most training rows that a run learns from; of more, `REDRAFT_SELECT` chooses.",
+    )
+    select: Literal["k_center", "nuggets", "perplexity"] = Field(
+        "k_center",
+        description="What is chosen: rows that cover the others (`k_center`), that help with other "
+        "tasks as an example (`nuggets`, slow), or that the champion has not learned "
+        "(`perplexity`).",
+    )
+    earlier_share: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="Share of those for feedback that an earlier run saw, drawn by lot.",
+    )
+    replay_general: str = Field(
+        "",
+        description="JSON Lines of general questions and answers that SFT sees beside feedback: "
+        "`{prompt, completion}`, `{messages}`, `{instruction, input, output}` or "
+        "`{question, answer}`. Without a file the model's own answers to a few questions serve.",
+    )
+    replay_domain: str = Field(
+        "", description="The same with what an earlier training on the domain was made of."
+    )
+    replay_share: float = Field(
+        0.5, ge=0, le=0.95, description="Share of these files in what SFT sees."
+    )
+    replay_general_share: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="Share of the general file in that, and in what a run learns of a corpus; the "
+        "rest is the domain's.",
+    )
+    judge_url: str = Field(
+        "",
+        description="URL, with its `/v1`, of a server with OpenAI's API that compares what "
+        "candidate and champion write to held-out prompts, for the report; it sees these texts. "
+        "Empty: none.",
+    )
+    judge_model: str = Field("", description="The model that it is asked for.")
+    judge_api_key: str = Field("", repr=False, description="Key that it asks for.")
+    teacher_url: str = Field(
+        "",
+        description="URL, with its `/v1`, of a server with OpenAI's API whose model writes what "
+        "`redraft corpus` makes of documents; it sees these texts.",
+    )
+    teacher_model: str = Field("", description="The model that it is asked for.")
+    teacher_api_key: str = Field("", repr=False, description="Key that it asks for.")
+    teacher_price_in: float = Field(
+        0, ge=0, description="Price of a million tokens that it reads, in any currency."
+    )
+    teacher_price_out: float = Field(
+        0, ge=0, description="Price of a million tokens that it writes."
+    )
+    teacher_free_tokens: int = Field(0, ge=0, description="Tokens that cost nothing.")
+    teacher_budget: float = Field(
+        5, ge=0, description="Most money for a corpus, never passed; 0: any, also where it is free."
+    )
+    teacher_budget_tokens: int = Field(
+        0, ge=0, description="Most tokens for a corpus, read and written, never passed; 0: any."
+    )
+    teacher_concurrency: int = Field(
+        8, ge=1, le=256, description="Requests to it under way at once."
+    )
+    teacher_requests_per_minute: int = Field(
+        0, ge=0, description="Its rate limit in requests; 0: none."
+    )
+    teacher_tokens_per_minute: int = Field(
+        0, ge=0, description="Its rate limit in tokens; 0: none."
+    )
+    teacher_seconds: float = Field(
+        300, gt=0, description="Longest time for one of its answers, and longest silence in one."
+    )
+    retention_days: float = Field(
+        0,
+        ge=0,
+        description="Days after which the texts of a conversation that nobody uses any more are "
+        "erased, by the scheduler and `redraft db prune`; 0: never.",
+    )
+    train_processes: int = Field(
+        0,
+        ge=0,
+        description="Processes that train together, by `accelerate launch`; 0: one for each GPU.",
     )
     seed: int = Field(7, description="Seed of training and of the gate's resampling.")
     canary_share: float = Field(
@@ -228,6 +351,18 @@ class Settings(BaseSettings):
 
             parse_many(value)
         return value
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """What an engine is told: the fields of `serve.engines.base.Options`."""
+        return {
+            "url": self.engine_url,
+            "api_key": self.engine_api_key,
+            "vllm_port": self.vllm_port,
+            "context_window": self.context_window,
+            "quantization": self.quantization,
+            "device": self.device,
+        }
 
     @property
     def asks_for_login(self) -> bool:

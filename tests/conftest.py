@@ -15,15 +15,23 @@ import httpx
 import psutil
 import pytest
 
+from serve.cli import share_processor
+
 if TYPE_CHECKING:
+    from flask import Flask
     from flask.testing import FlaskClient
+    from openai import OpenAI
     from playwright.sync_api import Browser, BrowserContext
 
+    from feedback.database import Database
+    from feedback.tables import User
     from serve.api.context import Context
+    from serve.settings import Settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+share_processor()
 
 ROOT = Path(__file__).parents[1]
 # Without compiling, and in numbers that do not depend on what else is in the batch.
@@ -42,6 +50,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests of minutes first, so that two processes end together."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "browser")))}
+    items.sort(key=lambda item: item.path not in long)
 
 
 class Redraft:
@@ -125,7 +139,7 @@ class Redraft:
 
     def ask(self, text: str, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
         """One question, answered whole."""
-        body = {"messages": [{"role": "user", "content": text}], **body}
+        body = {"model": "redraft", "messages": [{"role": "user", "content": text}], **body}
         answer = self.http.post("/v1/chat/completions", json=body, headers=headers)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -203,30 +217,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def vllm_port(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A real vLLM over the tiny model, started as `redraft up` starts it."""
+@pytest.fixture(scope="session")
+def vllm_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redraft]:
+    """`redraft up` with a real vLLM over the tiny model: one for all, as it takes a minute."""
     home = tmp_path_factory.mktemp("vllm")
-    server = Redraft(home, model=tiny_model, vllm_port=free_port(), **VLLM)
-    port = int(server.environment["REDRAFT_VLLM_PORT"])
+    with Redraft(home, model=tiny_model, vllm_port=free_port(), **VLLM) as server:
+        yield server.start("--no-page", "--no-scheduler", seconds=600)
 
-    def answers() -> bool:
-        assert process.poll() is None, server.log.read_text()[-3000:]
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
 
-    with server.log.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serve.local_vllm"],
-            env=server.environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    wait_until(answers, 600, server.log.read_text)
-    yield port
-    process.terminate()
-    process.wait(30)
-    server.__exit__()
+@pytest.fixture(scope="session")
+def vllm_port(vllm_server: Redraft) -> int:
+    """Where that vLLM listens."""
+    return int(vllm_server.environment["REDRAFT_VLLM_PORT"])
 
 
 @pytest.fixture(scope="module")
@@ -246,12 +248,72 @@ def context(chromium: "Browser") -> Iterator["BrowserContext"]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Context"]:
+    """What the API works with, on a record of the module's own."""
+    from api_context import open_here
+
+    from serve.settings import load_settings
+
+    with open_here(load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")) as context:
+        yield context
+
+
 @pytest.fixture
-def api(here: "Context") -> "FlaskClient":
-    """A client of the API over the module's own `here`."""
+def app(here: "Context") -> "Flask":
+    """The API over the module's own `here`."""
     from serve.api import create_app
 
-    return create_app(here).test_client()
+    return create_app(here)
+
+
+@pytest.fixture
+def api(app: "Flask") -> "FlaskClient":
+    return app.test_client()
+
+
+@pytest.fixture
+def openai(app: "Flask") -> Iterator["OpenAI"]:
+    """OpenAI's own client of the same."""
+    from openai import OpenAI
+
+    with httpx.Client(transport=httpx.WSGITransport(app)) as transport:
+        yield OpenAI(base_url="http://redraft/v1", api_key="x", http_client=transport)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """REDRAFT_HOME of commands that run in this process."""
+    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
+    monkeypatch.delenv("REDRAFT_DATABASE_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def settings(home: Path) -> "Settings":
+    from serve.settings import load_settings
+
+    return load_settings()
+
+
+@pytest.fixture
+def database(settings: "Settings") -> Iterator["Database"]:
+    """A record at the newest version, empty."""
+    from feedback.database import open_database
+    from feedback.migrate import migrate
+
+    found = open_database(settings.database_url)
+    migrate(found)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def ada(database: "Database") -> "User":
+    from feedback import users
+
+    with database.session() as session:
+        return users.add_user(session, "ada")
 
 
 @pytest.fixture(scope="session")

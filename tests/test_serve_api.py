@@ -47,7 +47,7 @@ def key(here: Context, name: str) -> dict[str, str]:
 def ask(
     api: FlaskClient, text: str, headers: dict[str, str] | None = None, **body: Any
 ) -> dict[str, Any]:
-    body = {"messages": [{"role": "user", "content": text}], **body}
+    body = {"model": "redraft", "messages": [{"role": "user", "content": text}], **body}
     answer = api.post("/v1/chat/completions", json=body, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.json  # type: ignore[no-any-return]
@@ -61,7 +61,8 @@ def events(answer: TestResponse) -> list[dict[str, Any]]:
 
 
 def stream(api: FlaskClient, text: str, **body: Any) -> list[dict[str, Any]]:
-    body = {"messages": [{"role": "user", "content": text}], "stream": True, **body}
+    said = [{"role": "user", "content": text}]
+    body = {"model": "redraft", "messages": said, "stream": True, **body}
     return events(api.post("/v1/chat/completions", json=body))
 
 
@@ -137,6 +138,19 @@ def test_usage_comes_last_when_asked_for(api: FlaskClient) -> None:
     assert chunks[-1]["usage"]["completion_tokens"] == len("You said: hi")
 
 
+def test_the_events_of_tokens_have_the_form_of_all_others(api: FlaskClient) -> None:
+    said = 'quo"te back\\slash tab\tend {brace} 世界 🙂'
+    options = {"stream_options": {"include_usage": True}, "service_tier": "auto"}
+    first, *deltas, last, usage = stream(api, f"/say {said}", n=2, **options)
+    assert text_of([first, *deltas]) == said
+    head = {key: value for key, value in last.items() if key not in ("choices", "redraft")}
+    assert head["usage"] is None and head["service_tier"] == "default"
+    for event in deltas:
+        (choice,) = event["choices"]
+        assert event == {**head, "choices": [choice]}
+        assert choice.keys() == {"index", "delta", "finish_reason"}
+
+
 def test_stream_and_whole_answer_have_the_same_logprobs(api: FlaskClient) -> None:
     whole = ask(api, "same", seed=2, logprobs=True, top_logprobs=2)
     chunks = stream(api, "same", seed=2, logprobs=True, top_logprobs=2)
@@ -158,7 +172,8 @@ def test_an_engine_that_breaks_is_an_error_event_and_recorded(api: FlaskClient) 
     assert (completion["text"], completion["finish_reason"]) == ("half a", "interrupted")
     refused(
         api.post(
-            "/v1/chat/completions", json={"messages": [{"role": "user", "content": "/fail x"}]}
+            "/v1/chat/completions",
+            json={"model": "redraft", "messages": [{"role": "user", "content": "/fail x"}]},
         ),
         500,
         "told to fail",
@@ -168,7 +183,11 @@ def test_an_engine_that_breaks_is_an_error_event_and_recorded(api: FlaskClient) 
 def test_a_closed_stream_keeps_what_was_written(api: FlaskClient) -> None:
     answer = api.post(
         "/v1/chat/completions",
-        json={"messages": [{"role": "user", "content": "/say a b c d"}], "stream": True},
+        json={
+            "model": "redraft",
+            "messages": [{"role": "user", "content": "/say a b c d"}],
+            "stream": True,
+        },
         buffered=False,
     )
     parts = iter(answer.response)
@@ -213,7 +232,7 @@ def _text(parts: Iterator[Any]) -> str:
 def test_bad_parameters_are_refused_by_name(
     api: FlaskClient, body: dict[str, Any], words: str
 ) -> None:
-    given = {"messages": [{"role": "user", "content": "x"}], **body}
+    given = {"model": "redraft", "messages": [{"role": "user", "content": "x"}], **body}
     error = refused(api.post("/v1/chat/completions", json=given), 400, words)
     assert error["type"] == "invalid_request_error"
 
@@ -249,7 +268,7 @@ def test_unknown_models_paths_and_methods(api: FlaskClient) -> None:
 
 
 def test_a_message_longer_than_the_window_names_both_counts(api: FlaskClient) -> None:
-    given = {"messages": [{"role": "user", "content": "x" * 9000}]}
+    given = {"model": "redraft", "messages": [{"role": "user", "content": "x" * 9000}]}
     error = refused(api.post("/v1/chat/completions", json=given), 400, "tokens", "8192")
     assert error["code"] == "context_length_exceeded"
 
@@ -266,7 +285,7 @@ def test_long_histories_lose_their_oldest_turns(api: FlaskClient) -> None:
         *history,
         {"role": "user", "content": "now"},
     ]
-    answer = api.post("/v1/chat/completions", json={"messages": messages})
+    answer = api.post("/v1/chat/completions", json={"model": "redraft", "messages": messages})
     assert answer.json["choices"][0]["message"]["content"] == "You said: now"  # type: ignore[index]
 
 
@@ -403,6 +422,7 @@ def test_users_never_reach_each_others_objects(
         ):
             refused(api.post("/v1/feedback", json=body, headers=headers), 404)
         given = {
+            "model": "redraft",
             "messages": [{"role": "user", "content": "x"}],
             "redraft": {"conversation_id": ours["conversation_id"]},
         }
@@ -442,10 +462,9 @@ def register(here: Context, name: str, folder: Path, **values: Any) -> None:
         adapters.register_adapter(
             session,
             name=name,
-            base_model="smollm2-135m",
             path=str(folder),
             digest="0" * 64,
-            **values,
+            **{"base_model": "smollm2-135m", **values},
         )
 
 
@@ -499,6 +518,10 @@ def test_what_cannot_serve_is_refused_and_the_old_goes_on(
     refused(api.post("/v1/adapters/a-0003-cccccc/promote"), 409, "adapter_config.json")
     register(here, "a-0004-dddddd", tiny_adapter, state="rejected")
     refused(api.post("/v1/adapters/a-0004-dddddd/promote"), 409, "rejected")
+    register(here, "a-0008-hhhhhh", tiny_adapter, base_model="another-model")
+    for action in ("promote", "canary"):
+        answer = api.post(f"/v1/adapters/a-0008-hhhhhh/{action}")
+        refused(answer, 409, "was trained on another-model; this engine serves smollm2-135m")
     assert ask(api, "still here")["redraft"]["adapter"] == "base"
 
 

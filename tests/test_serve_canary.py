@@ -56,7 +56,7 @@ def act(api: FlaskClient, action: str, status: int = 200, **body: Any) -> dict[s
 
 def ask(api: FlaskClient, conversation: str | None = None, **body: Any) -> tuple[str, str]:
     """(conversation, the adapter that answered)."""
-    body = {"messages": [{"role": "user", "content": "who"}], **body}
+    body = {"model": "redraft", "messages": [{"role": "user", "content": "who"}], **body}
     if conversation:
         body["redraft"] = {"conversation_id": conversation}
     answer = api.post("/v1/chat/completions", json=body)

@@ -87,6 +87,13 @@ def test_other_statuses_too(api: FlaskClient) -> None:
         (500, api.post(PATH, json={"prompt": "/fail x"})),
         (413, api.post(PATH, data=b" " * 11_000_000)),
         (401, api.post(PATH, json={}, headers={"Authorization": "Bearer rd-wrong"})),
+        (405, api.get(PATH)),
     ):
         assert (answer.status_code, answer.json["code"]) == (status, str(status))  # type: ignore[index]
         assert answer.json["sucess"] is False  # type: ignore[index]
+    assert "POST" in api.get(PATH).headers["Allow"]
+    elsewhere = api.put("/v1/models")
+    assert (elsewhere.status_code, elsewhere.json["error"]["type"]) == (
+        405,
+        "invalid_request_error",
+    )  # type: ignore[index]

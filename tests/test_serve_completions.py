@@ -21,6 +21,7 @@ from serve.engines.base import Engine, Sampling
 from serve.settings import load_settings
 
 SAID = "You said: "  # how engine echo answers
+ASK = {"model": "smollm2-135m"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def client(here: Context) -> Iterator[openai.OpenAI]:
 
 
 def ask(api: FlaskClient, prompt: Any, **body: Any) -> dict[str, Any]:
-    answer = api.post("/v1/completions", json={"prompt": prompt, "max_tokens": 100, **body})
+    answer = api.post("/v1/completions", json={**ASK, "prompt": prompt, "max_tokens": 100, **body})
     assert answer.status_code == 200, answer.text
     return answer.json  # type: ignore[no-any-return]
 
@@ -122,7 +123,7 @@ def test_answers_in_turns_are_few_at_a_time_and_closed() -> None:
 
 
 def test_sixteen_tokens_unless_more_are_asked_for(api: FlaskClient) -> None:
-    body = api.post("/v1/completions", json={"prompt": "/count 50"}).json
+    body = api.post("/v1/completions", json={**ASK, "prompt": "/count 50"}).json
     assert body["usage"]["completion_tokens"] == 16  # type: ignore[index]
     assert body["choices"][0]["finish_reason"] == "length"  # type: ignore[index]
 
@@ -185,7 +186,8 @@ def test_an_engine_that_does_not_rank_says_null(here: Context) -> None:
 def test_a_stream_says_what_the_whole_answer_says(api: FlaskClient) -> None:
     body = {"n": 2, "echo": True, "logprobs": 2, "seed": 5, "max_tokens": 30}
     whole = ask(api, ["one", "two"], **body)["choices"]
-    answer = api.post("/v1/completions", json={"prompt": ["one", "two"], "stream": True, **body})
+    asked = {**ASK, "prompt": ["one", "two"], "stream": True, **body}
+    answer = api.post("/v1/completions", json=asked)
     lines = [line[6:] for line in answer.text.splitlines() if line]
     assert lines.pop() == "[DONE]"
     for expected in whole:
@@ -226,7 +228,7 @@ def test_a_stream_says_what_the_whole_answer_says(api: FlaskClient) -> None:
 def test_bad_parameters_are_refused_by_name(
     api: FlaskClient, body: dict[str, Any], param: str, words: str
 ) -> None:
-    refused(api.post("/v1/completions", json={"prompt": "x", **body}), param, words)
+    refused(api.post("/v1/completions", json={**ASK, "prompt": "x", **body}), param, words)
 
 
 def test_defaults_may_be_written_out(api: FlaskClient) -> None:
@@ -235,15 +237,15 @@ def test_defaults_may_be_written_out(api: FlaskClient) -> None:
 
 
 def test_a_prompt_longer_than_the_window_names_both_counts(api: FlaskClient) -> None:
-    answer = api.post("/v1/completions", json={"prompt": "x" * 8190})
+    answer = api.post("/v1/completions", json={**ASK, "prompt": "x" * 8190})
     error = refused(answer, "prompt", "8190 tokens", "max_tokens is 16", "8192")
     assert error["code"] == "context_length_exceeded"
     assert len(ask(api, "x" * 8190, max_tokens=2)["choices"][0]["text"]) == 2
 
 
 def test_an_engine_that_breaks_is_an_error_whole_and_streamed(api: FlaskClient) -> None:
-    assert api.post("/v1/completions", json={"prompt": "/fail x"}).status_code == 500
-    answer = api.post("/v1/completions", json={"prompt": "/fail x", "stream": True})
+    assert api.post("/v1/completions", json={**ASK, "prompt": "/fail x"}).status_code == 500
+    answer = api.post("/v1/completions", json={**ASK, "prompt": "/fail x", "stream": True})
     *_, error, done = filter(None, answer.text.split("\n\n"))
     assert "told to fail" in json.loads(error[6:])["error"]["message"]
     assert done == "data: [DONE]"
@@ -252,7 +254,8 @@ def test_an_engine_that_breaks_is_an_error_whole_and_streamed(api: FlaskClient) 
 def test_the_adapter_answers_and_is_named(
     api: FlaskClient, here: Context, tiny_adapter: Path
 ) -> None:
-    assert api.post("/v1/completions", json={"prompt": "x"}).headers["x-redraft-adapter"] == "base"
+    plain = api.post("/v1/completions", json={**ASK, "prompt": "x"})
+    assert plain.headers["x-redraft-adapter"] == "base"
     here.chat.engine.load_adapter("a-0001-aaaaaa", tiny_adapter)
     try:
         given = {"prompt": "x", "model": "a-0001-aaaaaa", "max_tokens": 50}

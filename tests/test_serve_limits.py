@@ -1,13 +1,16 @@
 """Rate limits by user and key, and requests that are too large to be read."""
 
+import contextvars
+import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import openai
 import pytest
-from api_context import open_here
 from argon2 import PasswordHasher
 from conftest import Redraft
 from flask.testing import FlaskClient
@@ -15,14 +18,8 @@ from flask.testing import FlaskClient
 from feedback import passwords, users
 from serve.api import create_app
 from serve.api.context import Context
+from serve.api.server import FILES, connection_limit
 from serve.settings import SettingsError, load_settings
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    with open_here(settings) as context:
-        yield context
 
 
 def limited(here: Context, **settings: Any) -> FlaskClient:
@@ -102,10 +99,95 @@ def test_a_session_counts_for_its_user(here: Context, monkeypatch: pytest.Monkey
     assert statuses(api, {}, 3) == [200, 200, 429]
 
 
+SLOW = {"model": "redraft", "messages": [{"role": "user", "content": "/slow 0.02 a b c"}]}
+
+
+class Stream:
+    """An answer that is open, in a context of its own, as it has in a thread of the server."""
+
+    def __init__(self, api: FlaskClient, headers: dict[str, str]) -> None:
+        self._context = contextvars.copy_context()
+        given = {"json": {**SLOW, "stream": True}, "headers": headers, "buffered": False}
+        self._answer = self._context.run(partial(api.post, "/v1/chat/completions", **given))
+        assert self._answer.status_code == 200
+
+    def rest(self) -> str:
+        """All of it, to the end."""
+        text: str = self._context.run(lambda: self._answer.text)
+        self.close()
+        return text
+
+    def close(self) -> None:
+        """As a server does behind the last byte, or when the client hangs up."""
+        self._context.run(self._answer.close)
+
+
+def test_a_user_has_so_many_answers_open_at_once_over_all_keys(here: Context) -> None:
+    api = limited(here, max_streams_user=2)
+    first, second = keys(here, "eve", 2)
+    [other] = keys(here, "fay", 1)
+    read, left = Stream(api, first), Stream(api, second)
+    for path, asked in (
+        ("/v1/chat/completions", SLOW),
+        ("/v1/completions", {"model": "redraft", "prompt": "a"}),
+        ("/v1/responses", {"model": "redraft", "input": "a"}),
+    ):
+        refused = api.post(path, json=asked, headers=first)
+        error = refused.json["error"]  # type: ignore[index]
+        assert (refused.status_code, error["code"]) == (429, "rate_limit_exceeded")
+        assert "has 2 answers open" in error["message"]
+        assert "REDRAFT_MAX_STREAMS_USER" in error["message"]
+        assert refused.headers["Retry-After"] == "1"
+    assert api.post("/algorithm/ChatRest", json={"prompt": "a"}, headers=first).status_code == 429
+    assert api.get("/v1/models", headers=first).status_code == 200  # no answer
+    Stream(api, other).close()  # of somebody else
+    assert "[DONE]" in read.rest()
+    third = Stream(api, first)
+    left.close()  # in the middle
+    Stream(api, second).close()
+    ask = partial(api.post, "/v1/chat/completions", headers=first, buffered=True)
+    refusals = [ask(json={**SLOW, "temperature": "hot"}) for _ in range(4)]
+    assert {one.status_code for one in refusals} == {400}  # a refusal counts until it is told
+    assert ask(json=SLOW).status_code == 200
+    third.close()
+
+
+def test_the_local_user_may_open_any_number(here: Context) -> None:
+    api = limited(here, max_streams_user=1)
+    for stream in [Stream(api, {}) for _ in range(3)]:
+        stream.close()
+
+
 @pytest.mark.parametrize("given", ["many", "10", "10 per fortnight", "; "])
 def test_a_limit_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(SettingsError, match="REDRAFT_RATE_LIMIT_KEY"):
         load_settings(rate_limit_key=given)
+
+
+def test_a_process_that_may_open_more_files_does_and_else_takes_fewer_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = {"at": (1024, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["at"])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: limits.update(at=both))
+    assert connection_limit(64) == 1064
+    assert limits["at"] == (1328, 4096)
+    limits["at"] = (1024, 1024)
+    assert connection_limit(64) == 1024 - 64 - FILES
+    limits["at"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    assert connection_limit(1024) == 2024
+
+
+@pytest.mark.slow
+def test_connections_that_are_kept_open_keep_nobody_out(
+    make_redraft: Callable[..., Redraft],
+) -> None:
+    server = make_redraft(engine="echo", threads=8).start("--no-page", "--no-scheduler")
+    with ExitStack() as stack:
+        for _ in range(600):
+            address = ("127.0.0.1", server.port)
+            stack.enter_context(socket.create_connection(address, timeout=20))
+        assert server.http.get("/healthz", timeout=20).status_code == 200
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_context import open_here
 from conftest import Redraft, wait_until
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,16 +21,8 @@ from serve.api.context import Context
 from serve.engines.echo import EchoEngine
 from serve.engines.remote import Remote
 from serve.metrics import REGISTRY
-from serve.settings import load_settings
 
 SECRET = "xyzzy-plugh-plover"
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    with open_here(settings) as context:
-        yield context
 
 
 @pytest.fixture
@@ -53,7 +44,7 @@ def lines(log: io.StringIO) -> list[dict[str, Any]]:
 
 
 def ask(api: FlaskClient, text: str, **body: Any) -> Any:
-    given = {"messages": [{"role": "user", "content": text}], **body}
+    given = {"model": "redraft", "messages": [{"role": "user", "content": text}], **body}
     with api.post("/v1/chat/completions", json=given) as answer:
         return answer.data
 
@@ -84,7 +75,11 @@ def test_what_breaks_and_what_is_cancelled_is_counted_as_that(api: FlaskClient) 
 
     before = outcomes()
     ask(api, "/fail half")
-    given = {"messages": [{"role": "user", "content": "/say a b c d e"}], "stream": True}
+    given = {
+        "model": "redraft",
+        "messages": [{"role": "user", "content": "/say a b c d e"}],
+        "stream": True,
+    }
     answer = api.post("/v1/chat/completions", json=given, buffered=False)
     parts = iter(answer.response)
     next(parts), next(parts)
@@ -204,7 +199,7 @@ def test_no_words_of_people_are_in_the_log(
 
 
 def test_errors_name_the_request_that_met_them(api: FlaskClient, log: io.StringIO) -> None:
-    given = {"messages": [{"role": "user", "content": "/fail x"}]}
+    given = {"model": "redraft", "messages": [{"role": "user", "content": "/fail x"}]}
     api.post("/v1/chat/completions", json=given, headers={"X-Request-Id": "the-one"}).close()
     errors = [line for line in lines(log) if line["level"] == "error"]
     assert errors and {line["request_id"] for line in errors} == {"the-one"}

@@ -70,21 +70,20 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 def test_a_body_is_refused_as_the_document_says(app: Flask, document: dict[str, Any]) -> None:
     api = app.test_client()
     strict = [
-        (path, body)
-        for path, _, rule in routes(app)
+        (path, method, body)
+        for path, method, rule in routes(app)
         if isinstance(body := operation_of(app.view_functions[rule.endpoint]).body, type)
     ]
     assert len(strict) >= 4
-    for path, body in strict:
+    for path, method, body in strict:
         assert issubclass(body, BaseModel)
         schema = document["components"]["schemas"][body.__name__]
         assert schema["additionalProperties"] is False
         for name in schema.get("required", []):
-            answer = api.post(
-                path, json={other: "x" for other in schema["required"] if other != name}
-            )
+            given = {other: "x" for other in schema["required"] if other != name}
+            answer = api.open(path, method=method, json=given)
             assert answer.status_code == 400 and name in answer.text
-        assert "no_such_thing" in api.post(path, json={"no_such_thing": 1}).text
+        assert "no_such_thing" in api.open(path, method=method, json={"no_such_thing": 1}).text
 
 
 def test_what_is_refused_is_not_offered(document: dict[str, Any]) -> None:
@@ -100,7 +99,7 @@ def test_statuses_are_those_that_come(app: Flask, document: dict[str, Any]) -> N
         return set(document["paths"][path][method]["responses"]) - {"default"}
 
     api = app.test_client()
-    ask = {"messages": [{"role": "user", "content": "hi"}]}
+    ask = {"model": "redraft", "messages": [{"role": "user", "content": "hi"}]}
     completion = api.post("/v1/chat/completions", json=ask).json["redraft"]["completion_ids"][0]  # type: ignore[index]
     rating = {"kind": "rating", "completion_id": completion, "value": 1}
     made = api.post("/v1/feedback", json=rating)

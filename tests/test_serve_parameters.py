@@ -1,24 +1,24 @@
 """Every parameter that the installed openai client knows is honoured, taken or refused by name."""
 
-from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 import pytest
-from api_context import open_here
 from flask.testing import FlaskClient
 from openai.types import completion_create_params as text_params
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import response_create_params as response_params
 
-from serve.api.context import Context
 from serve.api.parameters import CHAT_REFUSED, COMPLETION_REFUSED, RESPONSE_REFUSED, Labels
 from serve.api.responses.request import ResponseRequest
 from serve.api.schemas import ChatRequest, CompletionRequest
-from serve.settings import load_settings
 
 CHAT, TEXT, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
-ASK = {"messages": [{"role": "user", "content": "hi"}]}
-ASKED = {CHAT: ASK, TEXT: {"prompt": "hi"}, RESPONSES: {"model": "smollm2-135m", "input": "hi"}}
+ASK = {"model": "smollm2-135m", "messages": [{"role": "user", "content": "hi"}]}
+ASKED = {
+    CHAT: ASK,
+    TEXT: {"model": "smollm2-135m", "prompt": "hi"},
+    RESPONSES: {"model": "smollm2-135m", "input": "hi"},
+}
 LABELS = set(Labels.model_fields)
 TAKEN = {CHAT: LABELS, TEXT: {"user"}, RESPONSES: LABELS - {"metadata", "store"}}
 HONOURED = {
@@ -59,13 +59,6 @@ VALUES: dict[str, Any] = {  # one that asks for something
     "store": True,
     "user": "u",
 }
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    with open_here(settings) as context:
-        yield context
 
 
 def post(api: FlaskClient, path: str, **body: Any) -> Any:
@@ -115,6 +108,22 @@ def test_the_service_tier_that_served_is_named(api: FlaskClient) -> None:
 def test_an_unknown_parameter_is_a_400(api: FlaskClient, path: str) -> None:
     error = post(api, path, top_k=5).json["error"]
     assert (error["param"], error["code"]) == ("top_k", "unknown_parameter")
+
+
+@pytest.mark.parametrize(("path", "body"), ASKED.items())
+def test_a_model_is_named(api: FlaskClient, path: str, body: dict[str, Any]) -> None:
+    nameless = {name: value for name, value in body.items() if name != "model"}
+    for code, given in (
+        ("missing_required_parameter", nameless),
+        ("invalid_value", {**nameless, "model": None}),
+        ("invalid_value", {**nameless, "model": ""}),
+    ):
+        answer = api.post(path, json=given)
+        error = answer.json["error"]  # type: ignore[index]
+        assert (answer.status_code, error["param"], error["code"]) == (400, "model", code)
+    assert "/v1/models" in api.post(path, json=nameless).json["error"]["message"]  # type: ignore[index]
+    for name in ("redraft", "base"):
+        assert api.post(path, json={**nameless, "model": name}).status_code == 200
 
 
 @pytest.mark.parametrize(("path", "name"), each(HONOURED))

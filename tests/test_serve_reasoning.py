@@ -1,13 +1,11 @@
 """Answers with the conclusion first: where they stop, what goes on, what is refused."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_context import open_here
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -17,22 +15,15 @@ from serve.api import create_app
 from serve.api.context import Context
 from serve.engines import open_engine
 from serve.engines.delimiter import find_delimiter
-from serve.settings import load_settings
 
 ANSWER = "42 #### because six times seven is forty-two."
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    with open_here(settings) as context:
-        yield context
 
 
 def post(api: FlaskClient, reasoning: str | None, text: str = ANSWER, **body: Any) -> TestResponse:
     options = {"redraft": {"reasoning": reasoning}} if reasoning else {}
     messages = [{"role": "user", "content": f"/say {text}"}]
-    return api.post("/v1/chat/completions", json={"messages": messages, **options, **body})
+    given = {"model": "redraft", "messages": messages, **options, **body}
+    return api.post("/v1/chat/completions", json=given)
 
 
 def events(answer: TestResponse) -> list[dict[str, Any]]:
@@ -137,7 +128,7 @@ def test_disabled_truncation_names_both_counts(api: FlaskClient) -> None:
         {"role": role, "content": "x" * 2000} for _ in range(3) for role in ("user", "assistant")
     ]
     messages = [*history, {"role": "user", "content": "now"}]
-    body: dict[str, Any] = {"messages": messages}
+    body: dict[str, Any] = {"model": "redraft", "messages": messages}
     assert api.post("/v1/chat/completions", json=body).status_code == 200
     body["redraft"] = {"truncation": "disabled"}
     refused = api.post("/v1/chat/completions", json=body)

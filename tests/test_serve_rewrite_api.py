@@ -52,7 +52,8 @@ def script(here: Context, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
 
 def ask(api: FlaskClient, text: str) -> dict[str, Any]:
     messages = [*HISTORY, {"role": "user", "content": text}]
-    answer = api.post("/v1/chat/completions", json={"messages": messages})
+    body = {"model": "redraft", "messages": messages}
+    answer = api.post("/v1/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
     return answer.json  # type: ignore[no-any-return]
 
@@ -121,7 +122,8 @@ def test_another_users_conversation_is_refused_before_any_work(
     here = opened(rewrite="on")
     monkeypatch.setattr(here.chat.rewriter, "rewrite", lambda *_: pytest.fail("it was rewritten"))
     messages = [*HISTORY, {"role": "user", "content": "And it?"}]
-    body = {"messages": messages, "redraft": {"conversation_id": "conv_none"}}
+    unknown = {"conversation_id": "conv_none"}
+    body = {"model": "redraft", "messages": messages, "redraft": unknown}
     answer = create_app(here).test_client().post("/v1/chat/completions", json=body)
     assert answer.status_code == 404
 

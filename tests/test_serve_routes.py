@@ -49,6 +49,7 @@ class Theirs:
 
 Body = Callable[[Theirs], dict[str, Any]]
 ASK = [{"role": "user", "content": "hi"}]
+CHAT = {"model": "redraft", "messages": ASK}
 HI = {"model": "base", "input": "hi"}
 
 
@@ -85,11 +86,21 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/adapters/{name}/retire"): "admin",
     ("POST", "/v1/adapters/rollback"): "admin",
     ("GET", "/metrics"): "reviewer",
+    ("GET", "/v1/review-queue"): "reviewer",
     ("GET", "/v1/runs"): "reviewer",
     ("GET", "/v1/runs/{run_id}"): "reviewer",
     ("POST", "/v1/runs"): "admin",
+    ("GET", "/v1/runs/{run_id}/learned"): "admin",
+    ("GET", "/v1/runs/{run_id}/rows"): "admin",
+    ("GET", "/v1/runs/{run_id}/report"): "admin",
+    ("GET", "/v1/dashboard"): "admin",
+    ("GET", "/v1/dashboard/rows"): "admin",
+    ("GET", "/v1/dashboard/schedule"): "admin",
     ("GET", "/v1/conversations"): MINE,
     ("GET", "/v1/feedback"): MINE,
+    ("GET", "/v1/feedback/reasons"): EVERYBODY,
+    ("GET", "/v1/consent"): MINE,
+    ("PUT", "/v1/consent"): EVERYBODY,
     ("GET", "/v1/conversations/{conversation_id}"): Own(
         lambda theirs: {"conversation_id": theirs.conversation}
     ),
@@ -100,12 +111,19 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("DELETE", "/v1/conversations/{conversation_id}"): Own(
         lambda theirs: {"conversation_id": theirs.conversation}
     ),
+    ("POST", "/v1/conversations/{conversation_id}/restore"): Own(
+        lambda theirs: {"conversation_id": theirs.conversation}
+    ),
+    ("GET", "/v1/conversations/{conversation_id}/export"): Own(
+        lambda theirs: {"conversation_id": theirs.conversation}
+    ),
     ("DELETE", "/v1/feedback/{feedback_id}"): Own(lambda theirs: {"feedback_id": theirs.feedback}),
     ("POST", "/v1/chat/completions"): Own(
         bodies=(
-            lambda t: {"messages": ASK, "redraft": {"conversation_id": t.conversation}},
+            lambda t: {**CHAT, "redraft": {"conversation_id": t.conversation}},
+            lambda t: {**CHAT, "redraft": {"parent_turn_id": t.turn}},
             lambda t: {
-                "messages": ASK,
+                **CHAT,
                 "stream": True,
                 "redraft": {"conversation_id": t.conversation},
             },
@@ -136,6 +154,9 @@ ROUTES: dict[tuple[str, str], Any] = {
                 "part": "reasoning",
             },
             lambda t: {"kind": "correction", "completion_id": t.completions[0], "text": "x"},
+            lambda t: {"kind": "copied", "completion_id": t.completions[0]},
+            lambda t: {"kind": "regenerated", "completion_id": t.completions[0]},
+            lambda t: {"kind": "abandoned", "completion_id": t.completions[0]},
             lambda t: {"kind": "rewrite", "turn_id": t.turn, "value": -1, "text": "x"},
             lambda t: {
                 "kind": "comparison",
@@ -176,6 +197,7 @@ def keys(here: Context) -> dict[str, dict[str, str]]:
 def theirs(app: Flask, keys: dict[str, dict[str, str]]) -> Theirs:
     api, ada = app.test_client(), keys["ada"]
     body = {
+        "model": "redraft",
         "messages": [{"role": "user", "content": ANSWER}],
         "n": 2,
         "redraft": {"reasoning": "on_demand"},
@@ -379,14 +401,16 @@ TRICKS = (
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize(
     "path",
-    ["/v1/adapters/{}", "/v1/adapters/{}/lineage", "/v1/adapters/{}/promote", "/v1/models/{}",
-     "/v1/runs/{}", "/v1/conversations/{}"],
+    ["/v1/adapters/{}", "/v1/adapters/{}/lineage", "/v1/adapters/{}/promote",
+     "/v1/adapters/{}/canary", "/v1/adapters/{}/retire", "/v1/models/{}", "/v1/runs/{}",
+     "/v1/conversations/{}", "/v1/responses/resp_{}", "/v1/chat/completions/{}/reasoning"],
 )  # fmt: skip
 def test_a_name_is_looked_up_and_never_a_path(
     app: Flask, here: Context, keys: dict[str, dict[str, str]], path: str, trick: str
 ) -> None:
     api = app.test_client()
-    method = "POST" if path.endswith("promote") else "GET"
+    acts = path.endswith(("promote", "canary", "retire", "reasoning"))
+    method = "POST" if acts else "GET"
     answer = ask(api, (method, path.format(trick)), keys["root"])
     assert answer.status_code in (404, 405, 308), answer.text
     assert "root:" not in answer.text

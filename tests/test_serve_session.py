@@ -94,7 +94,7 @@ def test_behind_tls_the_cookie_is_secure(
 
 def test_a_request_with_the_cookie_alone_changes_nothing(door: FlaskClient) -> None:
     token = sign_in(door).json["csrf_token"]  # type: ignore[index]
-    ask = {"messages": [{"role": "user", "content": "hi"}]}
+    ask = {"model": "redraft", "messages": [{"role": "user", "content": "hi"}]}
     for headers in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": "x"}, {"X-CSRF-Token": "\xff"}):
         refused = door.post("/v1/chat/completions", json=ask, headers=headers)
         assert code(refused) == (403, "csrf_token_missing")

@@ -319,7 +319,7 @@ class Talk:
 
     def ask(self, text: str) -> str:
         self.messages.append({"role": "user", "content": text})
-        body = {"messages": self.messages}
+        body = {"model": "redraft", "messages": self.messages}
         answer = self.api.post("/v1/chat/completions", json=body)
         assert answer.status_code == 200, answer.text
         said = answer.json["choices"][0]["message"]["content"]  # type: ignore[index]
@@ -506,6 +506,7 @@ def test_a_client_that_forbids_truncation_keeps_its_history(opened: Callable[...
     talk = Talk(create_app(here).test_client())
     talk.ask(XIHU[0])
     body = {
+        "model": "redraft",
         "messages": [*talk.messages, {"role": "user", "content": XIHU[1]}],
         "redraft": {"truncation": "disabled"},
     }

@@ -1,11 +1,9 @@
 """Tools and JSON schemas: what is offered, demanded, held to, read out of an answer, refused."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_context import open_here
 from flask.testing import FlaskClient
 from hypothesis import given, strategies as st
 from openai.types.chat import ChatCompletion
@@ -14,7 +12,6 @@ from feedback.tables import Completion, Turn
 from serve.api.context import Context
 from serve.engines.base import Unsupported
 from serve.engines.instances import instance
-from serve.settings import load_settings
 from serve.turn.tools import CallReader, Tools
 
 PERSON = {
@@ -37,15 +34,8 @@ def tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
 WEATHER, CLOCK = tool("weather"), tool("clock", {"type": "object", "properties": {}})
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    with open_here(settings) as context:
-        yield context
-
-
 def ask(api: FlaskClient, text: str = "Rome", **body: Any) -> Any:
-    given = {"messages": [{"role": "user", "content": text}], **body}
+    given = {"model": "redraft", "messages": [{"role": "user", "content": text}], **body}
     return api.post("/v1/chat/completions", json=given)
 
 
@@ -92,7 +82,8 @@ def test_a_result_is_answered(api: FlaskClient) -> None:
     message = choice(ask(api, tools=[WEATHER]))["message"]
     result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "sunny"}
     said = [{"role": "user", "content": "Rome"}, message, result]
-    answer = choice(api.post("/v1/chat/completions", json={"messages": said, "tools": [WEATHER]}))
+    given = {"model": "redraft", "messages": said, "tools": [WEATHER]}
+    answer = choice(api.post("/v1/chat/completions", json=given))
     assert answer["message"]["content"] == "You said: sunny"
     assert answer["finish_reason"] == "stop"
 
@@ -206,3 +197,10 @@ def test_references_hold_where_the_schemas_stand() -> None:
 def test_a_schema_without_a_small_value_is_named() -> None:
     with pytest.raises(Unsupported, match="part of it"):
         instance('{"$ref": "https://example.org/schema"}', "x")
+
+
+def test_a_choice_without_a_name_is_refused(api: FlaskClient) -> None:
+    weather = {"type": "function", "function": {"name": "weather"}}
+    choice = {"type": "function", "function": {"name": ""}}
+    answer = ask(api, tools=[weather], tool_choice=choice)
+    assert answer.status_code == 400 and answer.json["error"]["param"] == "tool_choice"

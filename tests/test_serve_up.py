@@ -63,6 +63,7 @@ def test_the_openai_client_chats_and_one_interrupt_stops_everything(make_redraft
 def test_a_closed_client_ends_its_generation(make_redraft: Make, streamed: bool) -> None:
     server = make_redraft(engine="echo").start(*ALONE)
     body = {
+        "model": "redraft",
         "messages": [{"role": "user", "content": "/slow 0.05 " + "word " * 400}],
         "stream": streamed,
     }
@@ -82,6 +83,7 @@ def test_a_closed_client_ends_its_generation(make_redraft: Make, streamed: bool)
     wait_until(lambda: state() == "cancelled", 3)  # written to its end it would take 20 s
 
 
+@pytest.mark.slow
 def test_killed_during_writes_every_acknowledged_row_is_there(make_redraft: Make) -> None:
     server = make_redraft(engine="echo").start(*ALONE)
     completion = server.ask("rate me")["redraft"]["completion_ids"][0]
@@ -168,6 +170,7 @@ def test_bad_settings_are_refused_by_name(
     assert words in refusal(make_redraft(**{"engine": "echo", **settings}))
 
 
+@pytest.mark.slow
 def test_an_unknown_model_is_named(make_redraft: Make) -> None:
     said = refusal(make_redraft(engine="transformers", model="/no/such/model"), *ALONE)
     assert "/no/such/model" in said and "did not start" in said
@@ -261,6 +264,7 @@ def test_help_is_fast_and_loads_nothing_heavy(tmp_path: Path) -> None:
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
+@pytest.mark.slow
 def test_a_run_is_started_over_http(make_redraft: Make) -> None:
     server = make_redraft(engine="echo").start(*ALONE)
     begun = server.http.post("/v1/runs")

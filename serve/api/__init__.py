@@ -10,8 +10,9 @@ from serve.api.lockout import Lockout
 from serve.api.operation import operation_of
 
 FEATURES = (
-    "health", "session", "chat", "responses", "completions", "chat_rest", "rewrite", "models",
-    "conversations", "feedback", "adapters", "runs", "openapi",
+    "health", "session", "consent", "chat", "responses", "completions", "chat_rest", "rewrite",
+    "models", "conversations", "feedback", "adapters", "runs", "learned", "review_queue",
+    "dashboard", "openapi",
 )  # fmt: skip
 
 

@@ -15,9 +15,10 @@ from serve.api.logprobs import token_logprobs
 from serve.api.models import wanted_adapter
 from serve.api.operation import EVENTS, JSON, operation
 from serve.api.schemas import ChatRequest, RedraftOptions, plain_messages
-from serve.api.streaming import ended, event, event_stream, while_heard
+from serve.api.streaming import ended, event, event_stream, to_json, while_heard
 from serve.api.tools import chosen_tools, demanded_schema, reasoning_mode
-from serve.engines.base import Chunk
+from serve.api.usage import told_usage
+from serve.engines.base import QUIET, Chunk
 from serve.turn import reasoning
 from serve.turn.draft import Draft, Piece, Question, Turn
 
@@ -25,7 +26,7 @@ blueprint = Blueprint("chat", __name__)
 
 
 @blueprint.post("/v1/chat/completions")
-@operation(body=ChatRequest, media=(JSON, EVENTS))
+@operation(body=ChatRequest, media=(JSON, EVENTS), answers=True)
 def create() -> Response:
     """Answer a conversation with n drafts."""
     here, user = context(), caller()
@@ -52,6 +53,7 @@ def _question(here: Context, user: User, body: ChatRequest) -> Question:
         messages=plain_messages(body.messages),
         sampling=replace(body.sampling(here.settings), schema=schema),
         conversation_id=options.conversation_id,
+        parent_id=options.parent_turn_id,
         adapter=wanted_adapter(body.model),
         reasoning=reasoning_mode(options.reasoning, here.settings.reasoning, schema, tools),
         truncate=options.truncation == "auto",
@@ -60,7 +62,7 @@ def _question(here: Context, user: User, body: ChatRequest) -> Question:
 
 
 @blueprint.post("/v1/chat/completions/<completion_id>/reasoning")
-@operation(media=(EVENTS,))
+@operation(media=(EVENTS,), answers=True)
 def reasoning_of(completion_id: str) -> Response:
     """Stream the reasoning behind an answer that stopped at the delimiter."""
     here, user = context(), caller()
@@ -77,6 +79,9 @@ def _reasoning_events(
 ) -> Iterator[str]:
     with contextlib.closing(pieces):  # type: ignore[type-var]
         for text, finish_reason in pieces:
+            if not text and not finish_reason:
+                yield ""
+                continue
             delta = {"reasoning_content": text} if text else {}
             choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
             yield event({**head, "choices": [choice]})
@@ -104,9 +109,16 @@ def _events(turn: Turn, pieces: Iterator[Piece], body: ChatRequest) -> Iterator[
     yield event({**head, "choices": choices, "redraft": turn.describe()})
     with contextlib.closing(pieces):  # type: ignore[type-var]
         burst = ""  # what is at hand together is sent together: a write costs as much as a token
+        opening = f"data: {to_json({**head, 'choices': []})[:-2]}"
         for piece in pieces:
-            if piece.text or piece.reasoning or body.logprobs:
+            if piece.chunk is QUIET:
+                yield ""
+            elif piece.reasoning or body.logprobs:
                 burst += event({**head, "choices": [_delta(piece, body)]})
+            elif piece.text:  # the event of nearly every token, so it is put together by hand
+                delta = f'{{"content": {to_json(piece.text)}}}'
+                choice = f'{{"index": {piece.draft}, "delta": {delta}, "finish_reason": null}}'
+                burst += f"{opening}{choice}]}}\n\n"
             if burst and not piece.more:
                 yield burst
                 burst = ""
@@ -180,10 +192,5 @@ def _logprobs(written: Chunk | Draft) -> dict[str, Any]:
     return {"content": content, "refusal": None}
 
 
-def _usage(turn: Turn) -> dict[str, int]:
-    prompt, completion = len(turn.prompt_ids), turn.completion_tokens
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
+def _usage(turn: Turn) -> dict[str, Any]:
+    return told_usage(len(turn.prompt_ids), turn.completion_tokens, turn.cached_tokens)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from serve.api.context import caller, context
-from serve.api.errors import error_body, error_headers, json_body
+from serve.api.errors import error_answer, error_body, error_headers, json_body
 from serve.api.operation import operation
 from serve.api.schemas import ChatRestRequest
 from serve.api.streaming import while_heard
@@ -13,10 +14,11 @@ from serve.engines.base import Sampling
 from serve.turn.draft import Question
 
 blueprint = Blueprint("chat_rest", __name__)
+PATH = "/algorithm/ChatRest"
 
 
-@blueprint.post("/algorithm/ChatRest")
-@operation(body=ChatRestRequest, error={"type": "object"})
+@blueprint.post(PATH)
+@operation(body=ChatRestRequest, error={"type": "object"}, answers=True)
 def create() -> Response:
     """Answer `{prompt, history: [{query, answer}]}`: a turn like a chat's, in its own envelope."""
     here, user = context(), caller()
@@ -39,6 +41,12 @@ def failed(error: Exception) -> tuple[Response, int, dict[str, str]]:
     body, status = error_body(error)
     envelope = _envelope(status, body["error"]["message"], None)
     return jsonify(envelope), status, error_headers(error)
+
+
+@blueprint.app_errorhandler(MethodNotAllowed)
+def wrong_method(error: MethodNotAllowed) -> tuple[Response, int, dict[str, str]]:
+    """Another method is refused before it has come to a blueprint: the path tells the form."""
+    return failed(error) if request.path == PATH else error_answer(error)
 
 
 def _envelope(status: int, message: str, data: dict[str, str] | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ blueprint = Blueprint("completions", __name__)
 
 
 @blueprint.post("/v1/completions")
-@operation(body=CompletionRequest, media=(JSON, EVENTS))
+@operation(body=CompletionRequest, media=(JSON, EVENTS), answers=True)
 def create() -> Response:
     """Continue raw prompts, without a chat template. Not a turn: nothing is recorded."""
     here = context()
@@ -64,8 +64,8 @@ def _events(
         head["usage"] = None  # on every event but the last, as OpenAI's
     with contextlib.closing(pieces):
         for piece in pieces:
-            if piece["text"] or piece["logprobs"] or piece["finish_reason"]:
-                yield event({**head, "choices": [piece]})
+            said = piece["text"] or piece["logprobs"] or piece["finish_reason"]
+            yield event({**head, "choices": [piece]}) if said else ""
     if body.with_usage:
         yield event({**head, "choices": [], "usage": texts.usage()})
 

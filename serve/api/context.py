@@ -39,13 +39,7 @@ def open_context(settings: Settings) -> Context:
     check(database)
     with database.session() as session:
         users.local_user(session)
-    options = Options(
-        url=settings.engine_url,
-        api_key=settings.engine_api_key,
-        vllm_port=settings.vllm_port,
-        context_window=settings.context_window,
-        quantization=settings.quantization,
-    )
+    options = Options(**settings.engine_options)
     engine = open_engine(settings.engine, settings.model, settings.home, options)
     serving = Serving(engine, database, settings.drain_seconds)
     serving.start()

@@ -9,7 +9,14 @@ from flask import Flask, Response, current_app, jsonify, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from feedback.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, RecordError
+from feedback.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RecordError,
+)
 from serve.engines.base import AdapterError, EngineError, Unavailable, Unsupported
 from serve.turn.window import WindowError
 
@@ -37,6 +44,7 @@ class ApiError(Exception):
 STATUS: dict[type[Exception], int] = {
     NotFound: 404,
     Invalid: 400,
+    Forbidden: 403,
     Conflict: 409,
     DatabaseUnavailable: 503,
     RecordError: 500,
@@ -48,6 +56,7 @@ STATUS: dict[type[Exception], int] = {
 }
 CODES: dict[type[Exception], str] = {
     NotFound: "not_found",
+    Forbidden: "not_reviewer",
     WindowError: "context_length_exceeded",
     AdapterError: "adapter_unusable",
     Unsupported: "unsupported",
@@ -76,10 +85,13 @@ def error_body(error: Exception) -> tuple[dict[str, Any], int]:
 def install(app: Flask) -> None:
     """Route every exception of `app` through `error_body`."""
 
-    @app.errorhandler(Exception)
-    def _any(error: Exception) -> tuple[Response, int, dict[str, str]]:
-        body, status = error_body(error)
-        return jsonify(body), status, error_headers(error)
+    app.register_error_handler(Exception, error_answer)
+
+
+def error_answer(error: Exception) -> tuple[Response, int, dict[str, str]]:
+    """The answer to an error."""
+    body, status = error_body(error)
+    return jsonify(body), status, error_headers(error)
 
 
 def error_headers(error: Exception) -> dict[str, str]:
@@ -130,11 +142,16 @@ def _http_body(error: HTTPException) -> tuple[dict[str, Any], int]:
 
 
 def _invalid_body(error: ValidationError) -> tuple[dict[str, Any], int]:
-    first = error.errors()[0]
+    found = error.errors()
+    # One that is not there may be a misspelling of one that is missing.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     param = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         message = f"There is no parameter {param!r} here. Leave it out."
         return _body(message, 400, param, "unknown_parameter")
+    if first["type"] == "missing":
+        hint = " `GET /v1/models` lists what there is." if param == "model" else ""
+        return _body(f"{param} is missing.{hint}", 400, param, "missing_required_parameter")
     got = repr(first.get("input"))
     got = got if len(got) < 80 else got[:77] + "…"
     return _body(f"{param}: {first['msg']} (got {got}).", 400, param, "invalid_value")

@@ -3,8 +3,10 @@
 from typing import Any
 
 from flask import Blueprint, Response, request
+from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.routing import BaseConverter
 
-from feedback import reads, record
+from feedback import reads, reasons, record
 from feedback.kinds import kinds
 from feedback.moments import now
 from serve import metrics
@@ -15,10 +17,24 @@ from serve.api.paging import PAGE, list_object, page_arguments
 
 blueprint = Blueprint("feedback", __name__, url_prefix="/v1/feedback")
 
-FEEDBACK = {  # the file of each kind says what else it takes
-    "type": "object",
-    "required": ["kind"],
-    "properties": {"kind": {"type": "string", "enum": kinds()}},
+
+class FeedbackId(BaseConverter):
+    """Any id but the name of a list beside it, or that list would claim to be deleted."""
+
+    regex = r"(?!reasons$)[^/]+"
+
+
+@blueprint.record_once
+def _know_ids(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["feedback"] = FeedbackId
+
+
+FEEDBACK = {
+    "oneOf": [{"$ref": f"#/components/schemas/feedback_{kind}"} for kind in kinds()],
+    "discriminator": {
+        "propertyName": "kind",
+        "mapping": {kind: f"#/components/schemas/feedback_{kind}" for kind in kinds()},
+    },
 }
 
 
@@ -29,9 +45,11 @@ FEEDBACK = {  # the file of each kind says what else it takes
     headers={"Idempotency-Key": "The same again gives the first row."},
 )
 def create() -> tuple[dict[str, Any], int]:
-    """A rating, comparison or correction; 201 means durable. `Idempotency-Key` is honoured.
+    """Feedback of any kind; 201 means durable. `Idempotency-Key` is honoured.
 
-    A rating or correction with `part: "reasoning"` is about the reasoning behind the answer.
+    Verdicts are rating, comparison, correction and rewrite; one with `part: "reasoning"` is about
+    the reasoning behind the answer. A review, of a reviewer or admin, is about somebody's verdict.
+    copied, regenerated and abandoned say what somebody did, and are never learned from as verdicts.
     """
     user, body, began = caller(), json_body(), now()
     with context().database.session() as session:
@@ -42,16 +60,22 @@ def create() -> tuple[dict[str, Any], int]:
 
 
 @blueprint.get("")
-@operation(query=PAGE)
+@operation(query={**PAGE, "kind": {"type": "string", "enum": [*kinds()]}})
 def index() -> dict[str, Any]:
-    """The caller's feedback in force, the newest first."""
+    """The caller's verdicts in force, or feedback of one `kind`, the newest first."""
     user, (limit, after) = caller(), page_arguments()
     with context().database.reading() as session:
-        page = reads.list_feedback(session, user, limit, after)
+        page = reads.list_feedback(session, user, limit, after, request.args.get("kind"))
     return list_object(page.items, page.has_more, page.last_id)
 
 
-@blueprint.delete("/<feedback_id>")
+@blueprint.get("/reasons")
+def list_reasons() -> dict[str, Any]:
+    """The keys that `tags` of a rating take, with labels by language; `value` is the thumb."""
+    return {"object": "list", "data": reasons.reasons()}
+
+
+@blueprint.delete("/<feedback:feedback_id>")
 @operation(status=204)
 def withdraw(feedback_id: str) -> Response:
     """Take a row of feedback back."""

@@ -1,16 +1,20 @@
-"""How many requests a user and a key may make; more is OpenAI's error 429."""
+"""How many requests a user and a key may make, and how many answers a user may have open at once;
+more is OpenAI's error 429."""
 
 import math
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from flask import Flask, g
+from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 
 from feedback import users
 from serve.api.authentication import credential
 from serve.api.errors import ApiError
+from serve.api.operation import operation_of
 from serve.settings import Settings
 
 
@@ -38,6 +42,61 @@ def install(app: Flask, settings: Settings) -> None:
             strategy="moving-window",
             storage_uri="memory://",
         )
+    _limit_open_answers(app, settings.max_streams_user)
+
+
+class Open:
+    """The answers that each user has open."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._open = most, Counter[str]()
+        self._lock = threading.Lock()
+
+    def enter(self, user_id: str) -> None:
+        """Count one more. Raises ApiError 429 where that is too many."""
+        with self._lock:
+            if self._open[user_id] >= self._most:
+                raise _too_many_open(self._most)
+            self._open[user_id] += 1
+
+    def leave(self, user_id: str) -> None:
+        """Count one less."""
+        with self._lock:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]
+
+
+def _limit_open_answers(app: Flask, most: int) -> None:
+    """After the other limits: what they refuse is not counted."""
+    answers = Open(most)
+
+    @app.before_request
+    def _enter() -> None:
+        if request.endpoint is None or _is_unlimited():
+            return
+        if operation_of(app.view_functions[request.endpoint]).answers:
+            answers.enter(_user())
+            g.has_open = _user()
+
+    @app.after_request
+    def _leave_at_its_end(response: Response) -> Response:
+        if "has_open" in g and response.is_streamed:
+            response.call_on_close(partial(answers.leave, g.has_open))
+        elif "has_open" in g:
+            answers.leave(g.has_open)
+        return response
+
+
+def _too_many_open(most: int) -> ApiError:
+    return ApiError(
+        429,
+        f"This user has {most} answers open, and no more are written at once. Wait until one has "
+        "ended, close one, or have REDRAFT_MAX_STREAMS_USER raised.",
+        kind="requests",
+        code="rate_limit_exceeded",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _is_unlimited() -> bool:

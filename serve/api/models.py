@@ -9,6 +9,7 @@ from serve.api.errors import ApiError
 from serve.engines.base import BASE
 
 blueprint = Blueprint("models", __name__)
+SERVING = "redraft"  # whatever serves, under whichever name
 
 
 @blueprint.get("/v1/models")
@@ -25,13 +26,13 @@ def show(name: str) -> dict[str, Any]:
     return _model(name)
 
 
-def wanted_adapter(model: str | None) -> str | None:
-    """What the `model` of a request selects: nothing (None), the base, or a loaded adapter.
+def wanted_adapter(model: str) -> str | None:
+    """What the `model` of a request selects: what serves (None), the base, or a loaded adapter.
 
     Raises ApiError 404 that lists what there is.
     """
     engine = context().chat.engine
-    if model in (None, "", "redraft", engine.model):
+    if model in (SERVING, engine.model):
         return None
     if model == BASE or model in engine.adapters():
         return model

@@ -10,13 +10,30 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
+from feedback import kinds
 from serve.api.authentication import COOKIE
-from serve.api.operation import EVENTS, JSON, TEXT, Operation, Schema, operation, operation_of
+from serve.api.operation import (
+    EVENTS,
+    HTML,
+    JSON,
+    MARKDOWN,
+    TEXT,
+    Operation,
+    Schema,
+    operation,
+    operation_of,
+)
 
 blueprint = Blueprint("openapi", __name__)
 
 REF = "#/components/schemas/{model}"
 ERROR = {"$ref": REF.format(model="Error")}
+EVENT = {  # OpenAPI 3.1 has no word for a stream's items: its tools take this for each event
+    "type": "object",
+    "description": "Each event of the stream: its `data` is JSON, or `[DONE]` at the end.",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 NULLABLE_TEXT = {"type": ["string", "null"]}
 ERROR_SCHEMA = {
     "type": "object",
@@ -57,7 +74,11 @@ def document(app: Flask) -> dict[str, Any]:
         "info": {"title": "Redraft", "version": version("redraft")},
         "paths": paths,
         "components": {
-            "schemas": {**_schemas(app), "Error": ERROR_SCHEMA},
+            "schemas": {
+                **_schemas(app),
+                **{f"feedback_{kind}": kinds.schema(kind) for kind in kinds.kinds()},
+                "Error": ERROR_SCHEMA,
+            },
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
@@ -119,8 +140,10 @@ def _body(found: Operation) -> dict[str, Any] | None:
 def _answer(found: Operation) -> dict[str, Any]:
     schemas: dict[str, Schema] = {
         JSON: {"type": "object"},
-        EVENTS: {"type": "string"},
+        EVENTS: EVENT,
         TEXT: {"type": "string"},
+        MARKDOWN: {"type": "string"},
+        HTML: {"type": "string"},
     }
     content = {media: {"schema": schemas[media]} for media in found.media}
     answer: dict[str, Any] = {"description": "Done"}

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 View = TypeVar("View", bound=Callable[..., Any])
 Schema = Mapping[str, Any]
 JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
+MARKDOWN, HTML = "text/markdown", "text/html"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Operation:
     error: Schema | None = None  # where it has not the form of every other
     public: bool = False  # answers without a key, wherever the server listens
     role: str = "user"  # the least that may ask: user, reviewer, admin
+    answers: bool = False  # with what is being written: a user has so many of them open at once
 
 
 def operation(**values: Any) -> Callable[[View], View]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -82,6 +83,10 @@ class Parameters(Strict):
         for name in given.keys() & cls.refused.keys():
             _check_idle(f"{cls.within}{name}", given[name], cls.refused[name])
         return {name: value for name, value in given.items() if name not in cls.refused}
+
+
+# A base model or an adapter, as /v1/models lists them; `redraft` is whichever serves.
+ModelName = Annotated[str, Field(min_length=1)]
 
 
 class Labels(Strict):

@@ -11,6 +11,7 @@ from serve.api.parameters import (
     CHAT_REFUSED,
     COMPLETION_REFUSED,
     Labels,
+    ModelName,
     Parameters,
     Strict,
     either,
@@ -114,6 +115,11 @@ class StreamOptions(BaseModel):
 
 class RedraftOptions(Strict):
     conversation_id: str | None = None
+    parent_turn_id: str | None = Field(
+        None,
+        description="The turn of that conversation that this one goes on from, for branches; empty "
+        "for one that begins anew. Left out, it follows the last.",
+    )
     reasoning: Reasoning | None = None
     truncation: Literal["auto", "disabled"] = "auto"
 
@@ -127,7 +133,7 @@ class SamplingRequest(Parameters):
 
     most_stops: ClassVar[int] = 4
 
-    model: str | None = None
+    model: ModelName
     n: int | None = Field(None, ge=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None

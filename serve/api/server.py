@@ -1,6 +1,7 @@
 """The API as a process: waitress, which tells a generation that its client is gone."""
 
 import logging
+import resource
 import socket
 
 import waitress
@@ -14,6 +15,9 @@ from serve.settings import Settings
 
 log = logging.getLogger("redraft")
 
+IDLE = 1000  # connections that browsers and proxies keep open
+FILES = 200  # open files besides: database, model, logs
+
 
 def serve(settings: Settings) -> None:
     """Open record and engine, then answer until the process is stopped. Blocks."""
@@ -24,6 +28,8 @@ def serve(settings: Settings) -> None:
         create_app(context),
         sockets=[listener],
         threads=settings.threads,
+        connection_limit=connection_limit(settings.threads),
+        asyncore_use_poll=True,  # select() ends at file number 1024
         ident=None,
         send_bytes=1,  # a token is sent when it is there
         channel_request_lookahead=1,  # so that a closed client is noticed while its answer is made
@@ -38,6 +44,19 @@ def serve(settings: Settings) -> None:
     finally:
         context.chat.engine.close()
         context.database.close()
+
+
+def connection_limit(threads: int) -> int:
+    """How many connections are held open: those being answered, and idle ones beside them.
+
+    Raises this process's own limit of open files to what that takes, as far as it may.
+    """
+    wanted = 2 * threads + IDLE + FILES  # each answer may have a connection to the engine as well
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(threads, wanted - threads - FILES)
 
 
 def bind(host: str, port: int, variable: str) -> socket.socket:

@@ -77,7 +77,12 @@ def _opened(given: Credentials, address: str) -> tuple[User, str]:
 def _describe(user: User, token: str) -> dict[str, Any]:
     return {
         "object": "session",
-        "user": {"id": user.id, "name": user.name, "role": user.role},
+        "user": {
+            "id": user.id,
+            "name": user.name,
+            "role": user.role,
+            "consent": user.consent,
+        },
         "asks_for_login": context().settings.asks_for_login,
         "csrf_token": csrf_token(token) if token else None,
     }

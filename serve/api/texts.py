@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from serve.api.errors import ApiError
 from serve.api.token_log import TokenLog
-from serve.engines.base import BASE, Chunk, Engine, Ranking, Sampling, Scored
+from serve.api.usage import told_usage
+from serve.engines.base import BASE, QUIET, Chunk, Engine, Ranking, Sampling, Scored
 from serve.metrics import metered
 from serve.turn.serving import Serving
 
@@ -69,15 +70,12 @@ class Texts:
     logprobs: int | None = None
     adapter: str = BASE
     completion_tokens: int = 0
+    cached_tokens: int = 0
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """OpenAI's token counts; a prompt counts once for all its texts."""
         prompt = sum(len(one.token_ids) for one in self.prompts)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": prompt + self.completion_tokens,
-        }
+        return told_usage(prompt, self.completion_tokens, self.cached_tokens)
 
     def choices(self) -> list[dict[str, Any]]:
         """OpenAI's choices with nothing in them yet."""
@@ -107,6 +105,7 @@ class Texts:
         with closing(counted) as chunks:
             for chunk in chunks:
                 self.completion_tokens += len(chunk.token_ids)
+                self.cached_tokens += chunk.cached
                 found = self._of_chunk(chunk, logs[chunk.draft])
                 yield choice(indices[chunk.draft], chunk.text, found, chunk.finish_reason)
 
@@ -126,7 +125,7 @@ class Texts:
         return TokenLog(self.engine).take(ids, [None, *logprobs], [None, *tops])
 
     def _of_chunk(self, chunk: Chunk, log: TokenLog) -> dict[str, Any] | None:
-        if self.logprobs is None:
+        if self.logprobs is None or chunk is QUIET:
             return None
         tops = chunk.top_logprobs or [()] * len(chunk.token_ids)
         return log.take(chunk.token_ids, chunk.logprobs, tops)

@@ -144,14 +144,14 @@ def _check_offer(offered: Sequence[Tool]) -> None:
         raise _refused(
             "tools", f"tools has {len(names)} functions; at most {MOST_TOOLS} are taken."
         )
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
         raise _refused("tools", f"tools has {twice!r} twice; a name is a function's own.")
 
 
 def _picked(offered: Sequence[Tool], wanted: Sequence[NamedChoice]) -> list[Tool]:
     names = [choice.function.name for choice in wanted]
     known = {tool["function"]["name"]: tool for tool in offered}
-    if missing := next((name for name in names if name not in known), None):
+    if (missing := next((name for name in names if name not in known), None)) is not None:
         raise _refused(
             "tool_choice", f"tool_choice names {missing!r}; tools has {', '.join(known)}."
         )

@@ -14,6 +14,7 @@ from feedback.migrate import check
 from serve.api.server import bind
 from serve.engines import builtin, resolve
 from serve.engines.base import EngineError
+from serve.engines.device import settle_device
 from serve.engines.vllm_python import require_vllm_python
 from serve.home import prepare_home
 from serve.processes import ProcessError
@@ -57,7 +58,8 @@ def _database(settings: Settings) -> str:
 
 
 def _engine(settings: Settings) -> str:
-    name = resolve(settings.engine)
+    settle_device(settings.device)
+    name = resolve(settings.engine, settings.quantization)
     if settings.engine_url:
         return f"{name} at {settings.engine_url}"
     if name == "vllm":

@@ -64,7 +64,9 @@ def list_() -> None:
     """All users by name."""
     with _session() as session:
         for found in users.list_users(session):
-            click.echo(f"{found.name}\t{found.role}\t{found.created_at:%Y-%m-%d}")
+            if found.forgotten_at is None:
+                consent = "" if found.consent else "\tno consent"
+                click.echo(f"{found.name}\t{found.role}\t{found.created_at:%Y-%m-%d}{consent}")
 
 
 @user.command()
@@ -75,6 +77,16 @@ def role(name: str, role: str) -> None:
     with _session() as session:
         users.set_role(session, name, role)
     click.echo(f"{name} ({role})")
+
+
+@user.command()
+@click.argument("name")
+@click.argument("given", type=click.Choice(["on", "off"]))
+def consent(name: str, given: str) -> None:
+    """Let a user's words be learned from, or not; the page has the same switch for everybody."""
+    with _session() as session:
+        users.set_consent(session, name, given == "on")
+    click.echo(f"{name}: consent {given}")
 
 
 @click.group()

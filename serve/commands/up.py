@@ -13,6 +13,7 @@ from serve import local_vllm
 from serve.api.authentication import require_users
 from serve.api.server import bind
 from serve.engines import resolve
+from serve.engines.device import settle_device
 from serve.engines.vllm_python import require_vllm_python
 from serve.home import prepare_home
 from serve.logs import log_to_stderr
@@ -31,6 +32,8 @@ def command(page: bool, scheduler: bool) -> None:
     began = time.monotonic()
     settings = load_settings()
     log_to_stderr("up", settings.log)
+    if settings.device == "cpu":
+        settle_device("cpu")  # every process that is started here inherits it
     _prepare(settings, page)
     supervisor = Supervisor()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,7 +76,8 @@ def _ports(settings: Settings, page: bool) -> list[tuple[int, str]]:
 
 
 def _runs_vllm(settings: Settings) -> bool:
-    return resolve(settings.engine) == "vllm" and not settings.engine_url
+    engine = resolve(settings.engine, settings.quantization)
+    return engine == "vllm" and not settings.engine_url
 
 
 def _start(supervisor: Supervisor, settings: Settings, page: bool, scheduler: bool) -> None:
@@ -93,6 +97,7 @@ def _start_page(supervisor: Supervisor, settings: Settings) -> Child:
     return supervisor.add(
         "page", "serve.page", "--api", settings.api_url,
         "--host", settings.host, "--port", str(settings.page_port),
+        "--offer-drafts", str(settings.offer_drafts), f"--examples={settings.examples}",
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ class Question:
     messages: Sequence[Message]
     sampling: Sampling
     conversation_id: str | None = None
+    parent_id: str | None = None  # the turn that it goes on from; "": none; None: not said
     adapter: str | None = None  # None: the one in service
     reasoning: Reasoning = "off"
     truncate: bool = True
@@ -76,6 +77,7 @@ class Draft:
     finish_reason: str | None = None
     stopped_by: str | None = None
     private: bool = False
+    cached: int = 0  # tokens of the prompt that the engine did not read for this draft
 
     @property
     def known_ids(self) -> list[int] | None:
@@ -103,6 +105,7 @@ class Draft:
         self.logprobs += chunk.logprobs
         self.top_logprobs += chunk.top_logprobs
         self.private = self.private or chunk.private
+        self.cached += chunk.cached
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self.stopped_by = chunk.stopped_by or self.stopped_by
         text, reasoned = chunk.text, len(self.reasoning)
@@ -142,6 +145,11 @@ class Turn:
     @property
     def completion_tokens(self) -> int:
         return sum(len(draft.token_ids) for draft in self.drafts)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that the engine found in its cache."""
+        return sum(draft.cached for draft in self.drafts)
 
     def describe(self) -> dict[str, Any]:
         """The `redraft` object of an answer."""

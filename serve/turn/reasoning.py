@@ -43,7 +43,7 @@ def find_continuation(database: Database, user: User, completion_id: str) -> Con
 def reason(
     engine: Engine, serving: Serving, database: Database, found: Continuation, max_tokens: int
 ) -> Iterator[tuple[str, str | None]]:
-    """Stream the reasoning as (text, finish reason of the last) and record it.
+    """Stream the reasoning as (text, finish reason of the last) and record it; a text may be empty.
 
     One that was made before is read from the record.
 
@@ -68,8 +68,7 @@ def reason(
         with closing(metered(written, len(prompt_ids), adapter, time.monotonic())) as chunks:
             for chunk in chunks:
                 made.add(chunk)
-                if chunk.text:
-                    yield chunk.text, None
+                yield chunk.text, None
     finish_reason = made.finish_reason or "stop"
     with database.session() as session:
         record.record_reasoning(

@@ -15,6 +15,7 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.split import percent, takes_canary
 from feedback.tables import CANARY, CHAMPION, Adapter, Conversation
+from serve.engines.adapter_folder import check_base
 from serve.engines.base import BASE, AdapterError, Engine, EngineError, Sampling
 
 log = logging.getLogger("redraft")
@@ -79,10 +80,8 @@ class Serving:
         """The adapter that wrote something earlier, loaded anew when it no longer serves."""
         with ExitStack() as held:
             with self._swap:
-                if name != BASE and name not in self.engine.adapters():
-                    with self._database.reading() as session:
-                        path = registry.get_adapter(session, name).path
-                    self._load(name, Path(path))
+                if name != BASE:
+                    self._load(name)
                 adapter = held.enter_context(self.lease(name))
             yield adapter
         if name != BASE and not self._serves(name):
@@ -115,7 +114,7 @@ class Serving:
 
     def _starts(self, place: int, adapter: Adapter | Canary) -> bool:
         try:
-            self._load(adapter.name, Path(adapter.path))
+            self._load(adapter.name)
         except EngineError as error:
             what, instead = ("Champion", "base") if place == CHAMPION else ("Canary", "champion")
             why = f"{what} {adapter.name} does not serve, the {instead} does: {error}"
@@ -180,9 +179,8 @@ class Serving:
             with self._database.reading() as session:
                 canary = registry.canary(session)
                 target = self._current if canary else registry.previous_champion(session)
-                path = registry.get_adapter(session, target).path if target else None
-            if target and path:
-                self._load(target, Path(path))
+            if target:
+                self._load(target)
             with self._database.session() as session:
                 registry.rollback(session, by=by, reason=reason)
             self._troubles.pop(CANARY if canary else CHAMPION, None)
@@ -191,19 +189,23 @@ class Serving:
 
     def _load_fit(self, name: str) -> None:
         with self._database.reading() as session:
-            adapter = registry.get_adapter(session, name)
-        if adapter.state == "rejected":
+            rejected = registry.get_adapter(session, name).state == "rejected"
+        if rejected:
             raise AdapterError(
                 f"Adapter {name} was rejected by the gate and is never served. "
                 "`redraft retrain status` shows its report."
             )
-        self._load(name, Path(adapter.path))
+        self._load(name)
 
-    def _load(self, name: str, path: Path) -> None:
+    def _load(self, name: str) -> None:
         if name in self.engine.adapters():
             return
+        with self._database.reading() as session:
+            found = registry.get_adapter(session, name)
+        # A folder of another tool has no manifest that says so: the record does.
+        check_base(name, found.base_model, self.engine.model)
         began = time.monotonic()
-        self.engine.load_adapter(name, path)
+        self.engine.load_adapter(name, Path(found.path))
         try:
             attest(self.engine, name)
         except EngineError:

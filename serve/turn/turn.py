@@ -155,6 +155,7 @@ class Chat:
                 prompt_name=turn.prompt.name,
                 prompt_hash=turn.prompt.hash,
                 preparation=preparation,
+                parent_id=question.parent_id,
             )
 
     def _record_drafts(self, turn: Turn, unfinished: str) -> None:

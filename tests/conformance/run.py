@@ -1,7 +1,8 @@
 """Other people's tests of the APIs against a server of ours: `make conformance`.
 
-`python tests/conformance/run.py TOOLS [--engine echo] [--only NAME …]`: TOOLS is the virtual
-environment of requirements.txt. Each suite's output lies in the folder that the end names.
+`python tests/conformance/run.py TOOLS [--openai2 VENV] [--engine echo] [--only NAME …]
+[--fuzz-seconds 60]`: TOOLS is the virtual environment of requirements.txt, VENV that of
+requirements-openai2.txt. Each suite's output lies in the folder that the end names.
 """
 
 import argparse
@@ -21,12 +22,14 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 MODEL = "smollm2-135m"
 LLMPROBE = "llmprobe@0.6.12"
+AI_SDK = (
+    "ai@6", "@ai-sdk/openai@3", "@ai-sdk/openai-compatible@2", "@ai-sdk/open-responses@1", "zod@4",
+)  # fmt: skip
 SECONDS = 3600
 NO_IMAGES = "no model here sees images; refused with a 400"
 KNOWN = {  # what fails, and why
     "image-input": NO_IMAGES,
     "chat-image-input": NO_IMAGES,
-    "chat-error-handling": "expects a 400 without `model`; here the default answers",
 }
 
 
@@ -48,6 +51,8 @@ class Bench:
     url: str
     folder: Path
     engine: str
+    openai2: Path | None = None  # tools that need an older openai
+    fuzz_seconds: int = 60  # of schemathesis
 
     def run(self, name: str, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """A command to its end, its output kept."""
@@ -70,7 +75,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="redraft-conformance-"))
     with Redraft(folder / "home", engine=arguments.engine, threads=32) as server:
         server.start("--no-page", "--no-scheduler", seconds=600)  # a model is converted once
-        bench = Bench(arguments.tools.absolute(), server.url, folder, arguments.engine)
+        given = arguments.tools, server.url, folder, arguments.engine, arguments.openai2
+        bench = Bench(*given, arguments.fuzz_seconds)
         results = {name: _try(SUITES[name], bench) for name in arguments.only or SUITES}
     print(f"Output of every suite: {folder}")
     sys.exit(any(result.unexpected for result in results.values()))
@@ -78,10 +84,16 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tools", type=Path)
+    parser.add_argument("tools", type=_absolute)
+    parser.add_argument("--openai2", type=_absolute)
     parser.add_argument("--engine", default="echo")
     parser.add_argument("--only", nargs="*", choices=SUITES)
+    parser.add_argument("--fuzz-seconds", type=int, default=60)
     return parser.parse_args()
+
+
+def _absolute(given: str) -> Path:
+    return Path(given).absolute()
 
 
 def _try(suite: Callable[[Bench], Result], bench: Bench) -> Result:
@@ -161,7 +173,7 @@ def langchain(bench: Bench) -> Result:
 
 def schemathesis(bench: Bench) -> Result:
     config = ["--config-file", str(HERE / "schemathesis.toml"), "run"]
-    options = ["--max-time", "60", "--no-color"]
+    options = ["--max-time", str(bench.fuzz_seconds), "--no-color"]
     document = f"{bench.url}/openapi.json"
     done = bench.run("schemathesis", bench.tool("schemathesis"), *config, document, *options)
     cases = re.search(r"(\d+) generated", done.stdout)
@@ -191,6 +203,40 @@ def lm_eval(bench: Bench) -> Result:
     return Result(len(scored), 2, sorted(missing))
 
 
+def clients(bench: Bench) -> Result:
+    return _clients(bench, "openai3", bench.tools)
+
+
+def older_clients(bench: Bench) -> Result:
+    if bench.openai2 is None:
+        return Result(0, 0, notes=["not run: --openai2 names no virtual environment"])
+    return _clients(bench, "openai2", bench.openai2)
+
+
+def ai_sdk(bench: Bench) -> Result:
+    if not shutil.which("npm"):
+        return Result(0, 0, notes=["not run: npm (Node 20) is missing"])
+    script = shutil.copy(HERE / "clients" / "ai-sdk.mjs", bench.folder)  # beside its packages
+    options = ["--prefix", str(bench.folder), "--no-audit", "--no-fund"]
+    bench.run("npm", "npm", "install", *options, *AI_SDK)
+    return _checks(bench, "ai-sdk", "node", script)
+
+
+def _clients(bench: Bench, name: str, tools: Path) -> Result:
+    python, script = tools / "bin" / "python", HERE / "clients" / f"{name}.py"
+    return _checks(bench, f"clients-{name}", str(python), str(script))
+
+
+def _checks(bench: Bench, name: str, *command: str) -> Result:
+    """The checks of a file in `clients`, by what it prints of each."""
+    done = bench.run(name, *command, bench.url, MODEL, bench.engine)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"check"')]
+    failed = [f"{one['check']}: {one['broke']}" for one in told if one["broke"]]
+    if done.returncode or not told:
+        failed.append(f"{name} ended early: {done.stderr[-300:]}")
+    return Result(len(told) - len(failed), len(told), failed)
+
+
 def _explained(total: int, failed: list[str], known: dict[str, str]) -> Result:
     result = Result(total - len(failed), total)
     for one in failed:
@@ -201,7 +247,17 @@ def _explained(total: int, failed: list[str], known: dict[str, str]) -> Result:
 
 SUITES: dict[str, Callable[[Bench], Result]] = {
     suite.__name__: suite
-    for suite in (comply_responses, comply_chat, llmprobe, langchain, lm_eval, schemathesis)
+    for suite in (
+        comply_responses,
+        comply_chat,
+        llmprobe,
+        langchain,
+        clients,
+        older_clients,
+        ai_sdk,
+        lm_eval,
+        schemathesis,
+    )
 }
 
 

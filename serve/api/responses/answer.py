@@ -10,12 +10,13 @@ from serve.api.logprobs import token_logprobs
 from serve.api.responses.items import item_id
 from serve.api.responses.output import FunctionCall, Growing, Message, Reasoning
 from serve.api.responses.resource import usage
-from serve.engines.base import Chunk, Engine, EngineError
+from serve.engines.base import QUIET, Chunk, Engine, EngineError
 from serve.turn.draft import Piece, Turn
 from serve.turn.tools import ToolCall
 
 Json = dict[str, Any]
 Keep = Callable[[Json], None]
+NOTHING: Json = {}  # in place of an event, when nothing came for a while
 
 
 class Answer:
@@ -47,7 +48,8 @@ class Answer:
     def events(self, pieces: Iterator[Piece]) -> Generator[Json]:
         """Every event in order; what has become of the response is kept before the last one.
 
-        Closed early, it is kept as cancelled; when the engine breaks, as failed.
+        Closed early, it is kept as cancelled; when the engine breaks, as failed. While the engine
+        says nothing there is NOTHING, so that whoever reads may give up.
         """
         yield self._told("created")
         if self._changed["status"] == "queued":
@@ -68,6 +70,8 @@ class Answer:
     def _written(self, pieces: Iterator[Piece]) -> Iterator[Json]:
         with closing(cast("Generator[Piece]", pieces)):
             for piece in pieces:
+                if piece.chunk is QUIET:
+                    yield NOTHING
                 yield from self._grown(piece)
         draft = self.turn.drafts[0]
         if draft.finish_reason == "interrupted":
@@ -148,7 +152,8 @@ class Answer:
     def _usage(self) -> Json:
         reasoning = sum(len(self._engine.encode(draft.reasoning)) for draft in self.turn.drafts)
         completion = self.turn.completion_tokens
-        return usage(len(self.turn.prompt_ids), completion, min(reasoning, completion))
+        read, cached = len(self.turn.prompt_ids), self.turn.cached_tokens
+        return usage(read, completion, min(reasoning, completion), cached)
 
     def _told(self, what: str) -> Json:
         return self._numbered({"type": f"response.{what}", "response": self.resource})

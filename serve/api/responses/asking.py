@@ -31,6 +31,7 @@ class Asked:
     input: list[Json]
     earlier: list[Json]
     conversation_id: str | None
+    parent_id: str | None  # the turn that it goes on from, where it names a response
 
     @property
     def messages(self) -> list[Message]:
@@ -51,7 +52,8 @@ def read(body: ResponseRequest, state: State) -> Asked:
     earlier = [item for one in chain for item in (*one.input, *one.resource["output"])]
     input = kept_items(response_id, body.input, state.find_item)
     conversation = chain[-1].conversation_id if chain else body.options.conversation_id
-    asked = Asked(body, response_id, input, earlier, conversation)
+    parent = chain[-1].turn_id if chain else None
+    asked = Asked(body, response_id, input, earlier, conversation, parent)
     _check(asked.messages)
     return asked
 
@@ -66,6 +68,7 @@ def begin(here: Context, user: User, asked: Asked) -> Turn:
         messages=asked.messages,
         sampling=replace(body.sampling(here.settings), schema=schema),
         conversation_id=asked.conversation_id,
+        parent_id=asked.parent_id,
         adapter=wanted_adapter(body.model),
         reasoning=reasoning_mode(body.options.reasoning, here.settings.reasoning, schema, tools),
         truncate=body.truncation == "auto",
@@ -93,7 +96,7 @@ def _check(messages: Sequence[Message]) -> None:
                 "before it has. Send the call too, or the previous_response_id that made it.",
             )
         called |= {call["id"] for call in message.get("tool_calls", [])}
-    last = messages[-1]
+    last = messages[-1] if messages else {"role": "none"}  # reasoning alone says nothing
     if last["role"] != "tool" and (last["role"] != "user" or not last["content"].strip()):
         raise refused(
             "input",

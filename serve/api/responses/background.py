@@ -5,11 +5,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from flask import current_app
 
-from serve.api.responses.answer import Answer
+from serve.api.responses.answer import NOTHING, Answer
+from serve.engines.base import BEAT
 from serve.turn.turn import Chat
 
 log = logging.getLogger("redraft")
@@ -42,7 +44,8 @@ class Job:
         try:
             with places, closing(self.answer.events(chat.run(self.answer.turn))) as events:
                 for event in events:
-                    self._tell(event)
+                    if event:
+                        self._tell(event)
                     if self._stop.is_set():
                         break
         except Exception as error:  # it could not be kept; there is nobody to tell but the log
@@ -64,17 +67,22 @@ class Job:
         return self.resource
 
     def follow(self, after: int = -1) -> Generator[Json]:
-        """The events behind number `after`, as they come, until the last."""
+        """The events behind number `after`, as they come, until the last; NOTHING in between."""
         at = after + 1
         while True:
             with self._news:
-                while len(self._events) <= at and not self.done.is_set():
-                    self._news.wait()
+                some = self._news.wait_for(partial(self._is_behind, at), BEAT)
                 new = self._events[at:]
-            if not new:
+            if not some:
+                yield NOTHING
+            elif not new:
                 return
             yield from new
             at += len(new)
+
+    def _is_behind(self, at: int) -> bool:
+        """Whether there is an event of that number, or none to wait for."""
+        return len(self._events) > at or self.done.is_set()
 
 
 class Jobs:

@@ -8,6 +8,7 @@ from serve.api.parameters import (
     REASONING_REFUSED,
     RESPONSE_REFUSED,
     Labels,
+    ModelName,
     Parameters,
     Refused,
     Strict,
@@ -66,7 +67,7 @@ class ResponseRequest(Parameters, Labels):
 
     refused = RESPONSE_REFUSED
 
-    model: str = Field(min_length=1)
+    model: ModelName
     input: Input = Field(min_length=1)
     instructions: str | None = None
     previous_response_id: str | None = None

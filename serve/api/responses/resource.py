@@ -56,11 +56,11 @@ def _asked(body: ResponseRequest, sampling: Sampling) -> Json:
     }
 
 
-def usage(prompt: int, completion: int, reasoning: int) -> Json:
-    """OpenAI's token counts. No engine tells what its prefix cache saved, so nothing is claimed."""
+def usage(prompt: int, completion: int, reasoning: int, cached: int) -> Json:
+    """OpenAI's token counts; `cached` is 0 also where the engine does not know."""
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": completion,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": prompt + completion,

@@ -46,7 +46,7 @@ ORDER = {"type": "string", "enum": ["asc", "desc"], "default": "desc"}
 
 
 @blueprint.post("")
-@operation(body=ResponseRequest, media=(JSON, EVENTS))
+@operation(body=ResponseRequest, media=(JSON, EVENTS), answers=True)
 def create() -> Response:
     """Answer items, going on from an earlier response where one is named."""
     user, state = caller(), _state()
@@ -59,6 +59,7 @@ def create() -> Response:
 @operation(
     media=(JSON, EVENTS),
     query={"stream": FLAG, "starting_after": AFTER, "include": INCLUDE},
+    answers=True,
 )
 def show(response_id: str) -> Response:
     """A response as it is now; of a background one also the events, `stream=true`."""
@@ -161,8 +162,8 @@ def _told(events: Generator[Json]) -> Iterator[str]:
     try:
         with closing(events):
             for one in events:
-                number = one["sequence_number"] + 1
-                yield event(one, one["type"])
+                number = one["sequence_number"] + 1 if one else number
+                yield event(one, one["type"]) if one else ""
     except Exception as error:
         told = {key: error_body(error)[0]["error"][key] for key in ("code", "message", "param")}
         yield event({"type": "error", **told, "sequence_number": number}, "error")

@@ -9,6 +9,7 @@ from pathlib import Path
 from prompts import Prompt, PromptError, load_prompt
 from prompts.answer_first import DELIMITER
 from prompts.rewriting import rewriting_messages
+from serve.engines import says
 from serve.engines.base import Engine, EngineError, Sampling
 from serve.turn.rewriting.adapters import adapter_name, find_adapter
 from serve.turn.rewriting.checks import CJK, LATIN, find_fault
@@ -127,8 +128,7 @@ def load_prompts() -> dict[str, Prompt]:
 
 def open_rewriter(engine: Engine, home: Path | None, budget_seconds: float) -> Rewriter:
     """A rewriter with the adapter of the engine's base model; zero-shot when there is none."""
-    # Engine echo bears the name of a base model, not its weights: no shipped adapter fits it.
-    path = find_adapter(engine.model, home, shipped=engine.name != "echo")
+    path = find_adapter(engine.model, home, shipped=not says(engine.name, "SCRIPTED"))
     name = None
     if path is not None:
         name = adapter_name(path)
