@@ -1,5 +1,6 @@
 """The page in Debian's Chromium: how the browser tests open it, ask, and read the record."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,16 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import Redraft, wait_until
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -21,6 +30,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True},
+}
 expect.set_options(timeout=15_000)  # milliseconds; two busy cores are slow
 
 
@@ -35,8 +49,8 @@ def open_chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_context(chromium: Browser) -> Iterator[BrowserContext]:
-    opened = chromium.new_context(viewport={"width": 1280, "height": 800})
+def open_context(chromium: Browser, **given: Any) -> Iterator[BrowserContext]:
+    opened = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **given})
     opened.set_default_timeout(10_000)
     yield opened
     opened.close()
@@ -46,9 +60,27 @@ def visit(context: BrowserContext, url: str) -> Page:
     page = context.new_page()
     page.errors = []  # type: ignore[attr-defined]
     page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    page.streams = _streams(page)  # type: ignore[attr-defined]
     page.goto(url)
     expect(page.get_by_label("Message")).to_be_focused()
     return page
+
+
+def _streams(page: Page) -> set[Request]:
+    """The streams of events that are open now; Gradio closes one when its event has ended."""
+    found = set[Request]()
+    page.on("request", lambda r: found.add(r) if "/queue/data" in r.url else None)
+    page.on("requestfinished", lambda r: found.discard(r))
+    page.on("requestfailed", lambda r: found.discard(r))
+    return found
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing that was done on the page is still under way."""
+    deadline = time.monotonic() + 10
+    while page.streams:  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline, "an event of the page does not end"
+        page.wait_for_timeout(50)  # what Playwright reports comes only while it is asked
 
 
 def send(page: Page, text: str) -> None:
@@ -91,3 +123,13 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
         return False
+
+
+def serious(page: Page) -> list[str]:
+    """What axe-core calls serious or critical on the page as it is now."""
+    return [
+        f"{one['id']}: {node['html'][:150]} {node['failureSummary'][:200]}"
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]

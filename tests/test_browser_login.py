@@ -56,6 +56,9 @@ def test_two_people_in_two_browsers_see_their_own_alone(
         bob = sign_in(other, server, "bob")
         expect(bob.locator(".who span")).to_have_text("bob")
         expect(bob.locator(".list")).to_contain_text("Your conversations will be here.")
+        file = f"{server.page_url}/export/{ada.url.partition('#')[2]}.json"
+        assert other.request.get(file).status == 404
+        assert context.request.get(file).json()["turns"][0]["query"] == "secret of ada"
         bob.goto(f"{server.page_url}/#{ada.url.partition('#')[2]}")
         bob.reload()
         expect(bob.locator(".notice")).to_have_text("This conversation is gone.")

@@ -12,6 +12,7 @@ from browser_page import (
     completion,
     conversation,
     send,
+    settle,
     soon,
     visit,
 )
@@ -113,7 +114,6 @@ def test_conversations_are_listed_found_renamed_and_deleted(page: Page) -> None:
     expect(entries.first).to_contain_text("Ice & <b>glacier</b>")
     entries.first.hover()
     page.get_by_label("Delete").click()
-    page.locator(".in-place .danger").click()
     expect(page.locator("#sidebar .none")).to_have_text("Nothing found.")
 
 
@@ -266,19 +266,40 @@ def test_a_closed_tab_ends_its_answer(context: BrowserContext, server: Redraft) 
     assert kept == ["cancelled"]
 
 
+def restart_the_page(server: Redraft) -> None:
+    child(server, "serve.page").send_signal(signal.SIGTERM)
+    soon(lambda: not answers(server.page_url))
+    wait_until(lambda: answers(server.page_url), 60)  # `redraft up` starts another one
+
+
 def test_a_tab_goes_on_after_the_page_was_restarted(
     context: BrowserContext, server: Redraft
 ) -> None:
     page = visit(context, server.page_url)
     ask(page, "/say before")
-    child(server, "serve.page").send_signal(signal.SIGTERM)
-    soon(lambda: not answers(server.page_url))
     page.get_by_label("Message").fill("/say after")
-    wait_until(lambda: answers(server.page_url), 60)
+    settle(page)
+    restart_the_page(server)
     expect(page.get_by_label("Message")).to_have_value("/say after")
     page.get_by_label("Message").press("Enter")
     expect(page.locator(".answer .md").last).to_have_text("after")
     expect(page.locator(".bubble")).to_have_count(2)
+    assert len(conversation(server, page)["turns"]) == 2
+
+
+def test_a_page_restarted_in_the_middle_of_an_answer_keeps_what_was_typed(
+    context: BrowserContext, server: Redraft
+) -> None:
+    page = visit(context, server.page_url)
+    send(page, "/slow 0.1 " + "cut " * 300)
+    expect(page.locator(".answer .md")).to_contain_text("cut cut")
+    page.get_by_label("Message").fill("/say after")
+    with page.expect_navigation(timeout=60_000):  # Gradio loads a page anew that lost its event
+        restart_the_page(server)
+    expect(page.locator(".answer .md")).to_contain_text("cut cut")
+    expect(page.get_by_label("Message")).to_have_value("/say after")
+    page.get_by_label("Message").press("Enter")
+    expect(page.locator(".answer .md").last).to_have_text("after")
     assert len(conversation(server, page)["turns"]) == 2
 
 

@@ -19,6 +19,7 @@ from serve.page.api_types import (
     Completion,
     Conversation,
     Delta,
+    Reason,
     Started,
     Summary,
     Turn,
@@ -29,9 +30,10 @@ from serve.page.client import ApiError, Client, parse_line
 from serve.page.handlers.answers import Answers
 from serve.page.handlers.conversations import Conversations
 from serve.page.handlers.verdicts import Verdicts
+from serve.page.languages import Words
 from serve.page.markdown import to_html
 from serve.page.session import Live, Session
-from serve.page.thread import draft_order, exchanges, history, in_order
+from serve.page.thread import draft_order, exchanges, goes_on_from, history, in_order
 from serve.page.views import chat_view
 
 Reply = Callable[[httpx.Request], httpx.Response]
@@ -241,12 +243,12 @@ def parse_summary_of(title: str) -> Summary:
 @pytest.mark.parametrize(
     ("moment", "offset", "day"),
     [
-        ("2026-03-02T00:10", 0, "Today"),
-        ("2026-03-01T23:50", 0, "Yesterday"),
-        ("2026-03-01T23:50", 60, "Today"),
-        ("2026-03-02T00:10", -60, "Yesterday"),
-        ("2026-02-28T12:00", 0, "Earlier"),
-        ("2026-03-02T23:00", 0, "Today"),
+        ("2026-03-02T00:10", 0, "today"),
+        ("2026-03-01T23:50", 0, "yesterday"),
+        ("2026-03-01T23:50", 60, "today"),
+        ("2026-03-02T00:10", -60, "yesterday"),
+        ("2026-02-28T12:00", 0, "earlier"),
+        ("2026-03-02T23:00", 0, "today"),
     ],
 )
 def test_days_are_those_of_the_readers_clock(moment: str, offset: int, day: str) -> None:
@@ -269,6 +271,59 @@ def test_asking_the_same_again_adds_an_answer_not_a_bubble() -> None:
         {"role": "assistant", "content": "third"},
     ]
     assert history(found[:1], {"t1": "cmpl_1"})[1]["content"] == "first"
+
+
+def tree() -> Conversation:
+    """q → two wordings of the next question, the first answered twice and gone on from."""
+    return Conversation("c", "", (
+        turn("t1", "q", completion(1), parent_id=""),
+        turn("t2", "next", completion(2, "first"), parent_id="t1"),
+        turn("t3", "next", completion(3, "second"), parent_id="t1"),
+        turn("t4", "deeper", completion(4), parent_id="t2"),
+        turn("t5", "otherwise", completion(5), parent_id="t1"),
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("chosen", "versions", "shown"),
+    [
+        ({}, {}, ["q", "otherwise"]),
+        ({}, {"t1": "t2"}, ["q", "next", "deeper"]),
+        ({"t2": "cmpl_3"}, {"t1": "t2"}, ["q", "next"]),
+        ({"t2": "cmpl_2"}, {"t1": "t2"}, ["q", "next", "deeper"]),
+        ({"t2": "cmpl_x"}, {"t1": "t9", "": "t9"}, ["q", "otherwise"]),
+    ],
+)
+def test_a_conversation_is_one_path_through_its_branches(
+    chosen: dict[str, str], versions: dict[str, str], shown: list[str]
+) -> None:
+    path = exchanges(tree(), chosen, versions)
+    assert [e.query for e in path] == shown
+    assert path[1].versions == ("t2", "t5")
+    said = [m["content"] for m in history(path, chosen) if m["role"] == "user"]
+    assert said == shown
+
+
+def test_a_question_goes_on_from_the_answer_that_is_shown() -> None:
+    path = exchanges(tree(), {"t2": "cmpl_3"}, {"t1": "t2"})
+    assert goes_on_from(path, {"t2": "cmpl_3"}) == "t3"
+    assert goes_on_from(path[:1], {}) == "t1"
+    assert goes_on_from([], {}) == ""
+
+
+def test_turns_of_clients_that_name_no_parent_follow_each_other() -> None:
+    turns = (
+        turn("t1", "q", completion(1)),
+        turn("t2", "q", completion(2)),
+        turn("t3", "more", completion(3)),
+        turn("t4", "branch", completion(4), parent_id="t1"),
+        turn("t5", "on", completion(5)),
+        turn("t6", "strange", completion(6), parent_id="t_unknown"),
+    )
+    conversation = Conversation("c", "", turns)
+    assert [e.query for e in exchanges(Conversation("c", "", turns[:3]))] == ["q", "more"]
+    assert [e.query for e in exchanges(Conversation("c", "", turns[:5]))] == ["q", "branch", "on"]
+    assert [e.query for e in exchanges(conversation)] == ["strange"]
 
 
 @pytest.mark.parametrize(("chosen", "stands"), [("tie", 2), ("both_bad", 2), ("cmpl_1", 1)])
@@ -354,6 +409,54 @@ def test_a_strange_thumb_writes_no_rating(value: Any) -> None:
     assert record.asked == []
 
 
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ({"tags": ["too_long"], "comment": " why "}, {"tags": ["too_long"], "comment": "why"}),
+        ({"tags": ["too_long", 7, None]}, {"tags": ["too_long"]}),
+        ({"tags": "too_long", "comment": 5}, {}),
+    ],
+)
+def test_a_thumb_says_why(given: dict[str, Any], body: dict[str, Any]) -> None:
+    record, session = Record(), Session()
+    given = {"conversation": "conv_1", "completion": "cmpl_1", "value": -1, **given}
+    asyncio.run(Verdicts(client(record), ()).rate(session, event(**given)))
+    rating = {"kind": "rating", "completion_id": "cmpl_1", "value": -1, **body}
+    assert record.asked == [("POST", "/v1/feedback", rating)]
+
+
+def test_tags_of_other_clients_are_shown_as_they_are() -> None:
+    rated = completion(0, rating_id="fb_1", rating=-1, tags=("unsafe", SCRIPT), comment=SCRIPT)
+    [exchange] = exchanges(Conversation("c", "", (turn("t", "q", rated),)))
+    reasons = (Reason("unsafe", -1, (("en", "Unsafe"), ("zh", SCRIPT))), Reason("good", 1))
+    html = render.exchange_html(exchange, "", "", True, why=render.Why(False, reasons))
+    assert html.count("&lt;script&gt;") == 2 and "Unsafe" in html and "<script" not in html
+    why = render.Why(True, reasons)
+    asked = render.exchange_html(exchange, "", "", True, why=why, words=Words("zh"))
+    assert asked.count('class="chip"') == 1 and "<script" not in asked
+
+
+def test_what_a_thumb_is_explained_with_comes_from_the_api() -> None:
+    entry = {"key": "clear", "value": 1, "labels": {"en": "Clear", "zh": "清楚"}}
+    found = asyncio.run(client(lambda _: httpx.Response(200, json={"data": [entry]})).reasons())
+    assert [(r.key, r.value, r.label("zh"), r.label("fr")) for r in found] == [
+        ("clear", 1, "清楚", "Clear")
+    ]
+    down, session = client(lambda _: httpx.Response(500)), Session()
+    asyncio.run(Verdicts(down, ()).know_reasons(session))
+    assert session.reasons == ()
+
+
+def test_what_a_person_does_is_noted_and_never_in_the_way() -> None:
+    record, session = Record(), Session()
+    handlers, given = Verdicts(client(record), ()), {"completion": "cmpl_1", "gesture": "g"}
+    asyncio.run(handlers.copied(session, event(**given)))
+    did = {"kind": "copied", "completion_id": "cmpl_1"}
+    assert record.asked == [("POST", "/v1/feedback", did)]
+    record.fails = True
+    asyncio.run(handlers.copied(session, event(**given)))
+
+
 def test_ids_of_another_conversation_are_refused() -> None:
     record = Record()
     handlers = Verdicts(client(record), ())
@@ -392,6 +495,21 @@ def test_a_message_that_was_not_taken_is_still_in_its_field() -> None:
 
     assert "does not answer" in asyncio.run(views())[-1]["done"]["g"]
     assert session.live is None
+
+
+@pytest.mark.parametrize(("share", "drafts"), [(0, 1), (1, 2)])
+def test_two_drafts_are_offered_on_a_share_of_the_questions(share: float, drafts: int) -> None:
+    record, session = Record(), Session()
+    handlers = Answers(client(record), (), share)
+    given = {"conversation": "conv_1", "text": "hello", "drafts": 1, "gesture": "g"}
+
+    async def ask() -> None:
+        async for _ in handlers.send(session, event(**given)):
+            pass
+
+    asyncio.run(ask())
+    [asked] = [body for method, path, body in record.asked if path.endswith("completions")]
+    assert asked["n"] == drafts
 
 
 def test_a_conversation_that_is_gone_opens_a_new_chat() -> None:

@@ -35,6 +35,8 @@ class Api:
         if request.url.path == "/v1/session":
             user = {"name": token, "role": "admin" if token == "bob" else "user"}
             return httpx.Response(200, json={"asks_for_login": True, "user": user})
+        if request.url.path == "/v1/feedback/reasons":
+            return httpx.Response(200, json={"data": []})
         data = [{"id": f"conv_{token}", "title": f"of {token}", "updated_at": 0}]
         return httpx.Response(200, json={"data": data, "id": f"conv_{token}", "title": "t"})
 

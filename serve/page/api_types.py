@@ -22,6 +22,8 @@ class Completion:
     reasoning: str | None = None  # None: not written, or not yet
     rating_id: str = ""
     rating: int = 0
+    tags: tuple[str, ...] = ()  # why: keys of reasons, and what other clients sent
+    comment: str = ""
     correction_id: str = ""
     correction: str = ""
     reasoning_rating_id: str = ""
@@ -51,6 +53,7 @@ class Turn:
     comparison_id: str = ""
     rewrite_id: str = ""
     rewrite: str = ""  # the question as the caller says it was meant
+    parent_id: str | None = None  # as in the record: "" begins anew, None was not said
 
     @property
     def understood(self) -> str:
@@ -72,6 +75,31 @@ class Conversation:
     def turn(self, turn_id: str) -> Turn | None:
         """The turn with this id, None when it is not in this conversation."""
         return next((turn for turn in self.turns if turn.id == turn_id), None)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A key that says why a thumb went up (`value` 1) or down (-1), with its name by language."""
+
+    key: str
+    value: int
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def label(self, language: str) -> str:
+        """Its name in the language, else in any, else the key."""
+        known = dict(self.labels)
+        return known.get(language) or next(iter(known.values()), self.key)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A thumb to be given: up (1) or down (-1), of a `part` alone where one is named, and why."""
+
+    completion_id: str
+    value: int
+    part: str = ""
+    tags: tuple[str, ...] = ()
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +149,12 @@ def parse_summary(data: dict[str, Any]) -> Summary:
     return Summary(str(data["id"]), str(data.get("title") or ""), parse_time(stamp))
 
 
+def parse_reason(data: dict[str, Any]) -> Reason:
+    """One entry of `GET /v1/feedback/reasons` as a value."""
+    labels = tuple((str(code), str(name)) for code, name in (data.get("labels") or {}).items())
+    return Reason(str(data["key"]), int(data["value"]), labels)
+
+
 def parse_time(stamp: Any) -> datetime:
     """Seconds since 1970 or an ISO text, as UTC; the epoch when there is none."""
     if isinstance(stamp, int | float):
@@ -137,6 +171,7 @@ def _turn(data: dict[str, Any]) -> Turn:
         id=str(data["id"]),
         query=str(data.get("query") or ""),
         rewritten_query=str(data.get("rewritten_query") or ""),
+        parent_id=data.get("parent_turn_id"),
         completions=tuple(_completion(c) for c in data.get("completions") or []),
         shown=tuple(str(shown) for shown in comparison.get("shown") or ()),
         chosen=str(comparison.get("chosen") or ""),
@@ -159,6 +194,8 @@ def _completion(data: dict[str, Any]) -> Completion:
         reasoning=None if reasoning is None else str(reasoning),
         rating_id=str(rating.get("id") or ""),
         rating=int(rating.get("value") or 0),
+        tags=tuple(str(tag) for tag in rating.get("tags") or ()),
+        comment=str(rating.get("comment") or ""),
         correction_id=str(correction.get("id") or ""),
         correction=str(correction.get("text") or ""),
         reasoning_rating_id=str(thought.get("id") or ""),

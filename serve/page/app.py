@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,18 +11,20 @@ from typing import Any
 import gradio as gr
 
 from serve.page.client import Client
+from serve.page.dashboard import add_dashboard
 from serve.page.handlers.answers import Answers
 from serve.page.handlers.conversations import Conversations
 from serve.page.handlers.reasoning import Reasoning
 from serve.page.handlers.verdicts import Verdicts
+from serve.page.languages import catalogue, languages
+from serve.page.review import add_review
 from serve.page.session import Session
 from serve.page.visitor import as_visitor
 
-EXAMPLES = (
-    "Explain in two sentences why the sky is blue.",
-    "Write a short, friendly note that moves a meeting to Thursday.",
-    "What are three good habits for learning a language?",
-)
+_CHAT = (
+    "morph.js", "words.js", "theme.js", "unsent.js", "composer.js", "diff.js", "editor.js",
+    "details.js", "shortcuts.js", "keys.js", "chat.js",
+)  # fmt: skip
 _STATIC = Path(__file__).parent / "static"
 _SYSTEM_FONTS = (
     "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "PingFang SC",
@@ -34,28 +37,35 @@ _VIEWPORT = (
 _MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "Noto Sans Mono", "monospace")
 
 
-def build_page(client: Client, examples: Sequence[str] = EXAMPLES) -> gr.Blocks:
-    """The chat page over the API of `client`; `examples` are the questions of an empty chat."""
-    answers = Answers(client, tuple(examples))
+def build_page(client: Client, examples: Sequence[str] = (), offer_drafts: float = 0) -> gr.Blocks:
+    """The chat page over the API of `client`.
+
+    `examples` are the questions of an empty chat; none: those of the visitor's language.
+    `offer_drafts` is the share of questions that get two drafts unasked.
+    """
+    answers = Answers(client, tuple(examples), offer_drafts)
     conversations = Conversations(client, tuple(examples))
     verdicts = Verdicts(client, tuple(examples))
     reasoning = Reasoning(client, tuple(examples))
     with gr.Blocks(title="Redraft", analytics_enabled=False, fill_width=True) as page:
         session = gr.State(Session())
-        sidebar = _part("sidebar", ["morph.js", "sidebar.js"])
-        chat = _part("chat", ["morph.js", "unsent.js", "composer.js", "editor.js", "chat.js"])
+        sidebar = _part("sidebar", ["morph.js", "words.js", "sidebar.js"])
+        chat = _part("chat", _CHAT)
         _wire_chat(chat, sidebar, session, answers, verdicts, reasoning, conversations)
         _wire_sidebar(chat, sidebar, session, conversations)
+    add_review(page, client, _part, _on)
+    add_dashboard(page, client, _part, _on)
     return page
 
 
 def launch_options() -> dict[str, Any]:
     """What `Blocks.launch` needs for this look; nothing is asked of another machine."""
+    looks = "".join(map(_read, ("style.css", "review.css", "dashboard.css")))
     theme = gr.themes.Base(font=list(_SYSTEM_FONTS), font_mono=list(_MONO_FONTS))
     return {
         "theme": theme,
         # Not `css`: Gradio rewrites the selectors of that one, and gets lists inside :is() wrong.
-        "head": f"{_VIEWPORT}<style>{_read('style.css')}</style>",
+        "head": f"{_VIEWPORT}<style>{looks}</style>{_catalogues()}",
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,
@@ -65,6 +75,13 @@ def launch_options() -> dict[str, Any]:
         "favicon_path": str(_STATIC / "icon.svg"),
         "max_threads": 400,  # Gradio runs at most this many events at once
     }
+
+
+def _catalogues() -> str:
+    """What the browser itself says, in all languages: one document serves everybody."""
+    said = {code: dict(catalogue(code)) for code in languages()}
+    words = json.dumps(said, ensure_ascii=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="redraft-words">{words}</script>'
 
 
 def _part(name: str, scripts: Sequence[str]) -> Any:
@@ -87,11 +104,16 @@ def _wire_chat(
     conversations: Conversations,
 ) -> None:
     _on(chat.hello, conversations.hello, session, [chat, sidebar])
+    _on(chat.language, conversations.language, session, [chat, sidebar])
+    _on(chat.consent, conversations.consent, session, [chat])
     _on(chat.send, answers.send, session, [chat, sidebar])
+    _on(chat.resend, answers.resend, session, [chat, sidebar])
     _on(chat.again, answers.again, session, [chat, sidebar])
     _on(chat.regenerate, answers.regenerate, session, [chat, sidebar])
     _on(chat.stop, answers.stop, session, [])
     _on(chat.rate, verdicts.rate, session, [chat])
+    _on(chat.copied, verdicts.copied, session, [])
+    _on(chat.detail, verdicts.detail, session, [chat])
     _on(chat.correct, verdicts.correct, session, [chat])
     _on(chat.uncorrect, verdicts.uncorrect, session, [chat])
     _on(chat.judge, verdicts.judge, session, [chat])
@@ -109,6 +131,8 @@ def _wire_sidebar(chat: Any, sidebar: Any, session: gr.State, handlers: Conversa
     _on(sidebar.fresh, handlers.fresh, session, [chat, sidebar])
     _on(sidebar.rename, handlers.rename, session, [chat, sidebar])
     _on(sidebar.delete, handlers.delete, session, [chat, sidebar])
+    _on(sidebar.restore, handlers.restore, session, [chat, sidebar])
+    _on(sidebar.dismiss, handlers.dismiss, session, [sidebar])
     _on(sidebar.search, handlers.search, session, [sidebar])
     _on(sidebar.more, handlers.more, session, [sidebar])
 

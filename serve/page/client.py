@@ -15,11 +15,15 @@ import httpx
 from serve.page.api_types import (
     Conversation,
     Delta,
+    Rating,
+    Reason,
     Started,
     Summary,
     parse_conversation,
+    parse_reason,
     parse_summary,
 )
+from serve.page.languages import DEFAULT, Words, catalogue
 from serve.page.visitor import present_visitor
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -29,11 +33,29 @@ _NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 
 class ApiError(Exception):
-    """A call that failed; its text is a sentence for the person at the page."""
+    """A call that failed. Its text is the API's own, in English; `said` is for the person."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.code = status, code
+
+    def said(self, words: Words) -> str:
+        """The failure in the person's language, where that has words for it."""
+        key = f"api_{self.code}"
+        known = words.language != DEFAULT and key in catalogue(words.language)
+        return words(key) if known else str(self)
+
+
+class PageError(ApiError):
+    """A failure that the page itself has a sentence for, by its key."""
+
+    def __init__(self, key: str, status: int = 0, **values: object) -> None:
+        super().__init__(Words()(key, **values), status)
+        self._key, self._values = key, values
+
+    def said(self, words: Words) -> str:
+        """The sentence in the person's language."""
+        return words(self._key, **self._values)
 
 
 class Client:
@@ -58,6 +80,14 @@ class Client:
             return ""
         role = body["user"]["role"]
         return str(body["user"]["name"]) + ("" if role == "user" else f" · {role}")
+
+    async def consent(self) -> bool:
+        """Whether the visitor lets their words be learned from."""
+        return bool((await self._call("GET", "/v1/consent")).get("given"))
+
+    async def give_consent(self, given: bool) -> None:
+        """Give or withdraw it."""
+        await self._call("PUT", "/v1/consent", body={"given": given})
 
     async def sign_in(self, name: str, password: str) -> list[str]:
         """The cookies of a new session, to be handed to the browser. Raises ApiError."""
@@ -92,10 +122,29 @@ class Client:
         """Delete a conversation."""
         await self._call("DELETE", _path("conversations", conversation_id))
 
-    async def rate(self, completion_id: str, value: int, key: str, part: str = "") -> str:
-        """Thumb up (1) or down (-1), of a `part` alone where one is named; the feedback's id."""
-        rating = {"kind": "rating", "completion_id": completion_id, "value": value}
-        return await self._feedback(rating | ({"part": part} if part else {}), key)
+    async def restore(self, conversation_id: str) -> None:
+        """Take a deletion back."""
+        await self._call("POST", _path("conversations", conversation_id) + "/restore")
+
+    async def export(self, conversation_id: str, form: str) -> httpx.Response:
+        """A conversation as a file: `form` is "markdown" or "json"."""
+        path = _path("conversations", conversation_id) + "/export"
+        return await self._sent("GET", path, params={"format": form})
+
+    async def rate(self, rating: Rating, key: str) -> str:
+        """Give a thumb; returns the feedback's id."""
+        more = {"part": rating.part, "tags": list(rating.tags), "comment": rating.comment}
+        body = {"kind": "rating", "completion_id": rating.completion_id, "value": rating.value}
+        return await self._feedback(body | {name: said for name, said in more.items() if said}, key)
+
+    async def reasons(self) -> tuple[Reason, ...]:
+        """What can be said of a thumb in one touch, in the order to show it in."""
+        body = await self._call("GET", "/v1/feedback/reasons")
+        return tuple(parse_reason(item) for item in body.get("data") or [])
+
+    async def did(self, what: str, completion_id: str, key: str) -> None:
+        """Tell what the person did with an answer: copied, regenerated, abandoned. No verdict."""
+        await self._feedback({"kind": what, "completion_id": completion_id}, key)
 
     async def compare(self, turn_id: str, shown: list[str], chosen: str, key: str) -> str:
         """Which of the drafts, in the order shown, is better; returns the feedback's id."""
@@ -115,6 +164,20 @@ class Client:
             {"kind": "rewrite", "turn_id": turn_id, "value": -1, "text": text}, key
         )
 
+    async def role(self) -> str:
+        """The visitor's role: user, reviewer or admin."""
+        return str((await self._call("GET", "/v1/session"))["user"]["role"])
+
+    async def review_queue(self, limit: int, after: str = "") -> dict[str, Any]:
+        """What waits for a reviewer, after the row of that id, and how far the queue is."""
+        params = {"limit": str(limit)} | ({"after": after} if after else {})
+        return await self._call("GET", "/v1/review-queue", params=params)
+
+    async def review(self, feedback_id: str, verdict: str, text: str | None, key: str) -> str:
+        """A reviewer's word on somebody's verdict; returns the feedback's id."""
+        body = {"kind": "review", "feedback_id": feedback_id, "verdict": verdict}
+        return await self._feedback(body | ({"text": text} if text else {}), key)
+
     async def withdraw(self, feedback_id: str) -> None:
         """Take feedback back; one that is gone already counts as taken back."""
         try:
@@ -124,10 +187,16 @@ class Client:
                 raise
 
     async def stream(
-        self, messages: list[dict[str, str]], drafts: int, conversation_id: str
+        self,
+        messages: list[dict[str, str]],
+        drafts: int,
+        conversation_id: str,
+        parent_id: str | None = None,
     ) -> AsyncGenerator[Started | Delta, None]:
         """The answer as it is written; closing the iterator stops the engine."""
-        redraft = {"redraft": {"conversation_id": conversation_id}} if conversation_id else {}
+        place = {"conversation_id": conversation_id, "parent_turn_id": parent_id}
+        said = {name: id for name, id in place.items() if id is not None}
+        redraft = {"redraft": said} if conversation_id else {}
         body = {"messages": messages, "n": drafts, "stream": True, "model": "redraft"} | redraft
         async with aclosing(self._chunks("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
@@ -147,7 +216,22 @@ class Client:
                     yield delta.text
                 whole = whole or any(c.get("finish_reason") for c in chunk.get("choices") or [])
         if not whole:
-            raise ApiError("The reasoning broke off.")
+            raise PageError("reasoning_broke_off")
+
+    async def operate(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Any endpoint of the API, for the operators' page. Raises ApiError."""
+        return await self._call(method, path, body=body, params=params)
+
+    async def report(self, run_id: str) -> httpx.Response:
+        """The report of a run for people, an HTML document."""
+        return await self._sent("GET", _path("runs", run_id) + "/report")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -170,7 +254,7 @@ class Client:
                     if chunk := parse_line(line):
                         yield chunk
         except httpx.HTTPError as error:
-            raise ApiError(self._words(error)) from error
+            raise self._failed(error) from error
 
     async def _call(
         self,
@@ -185,14 +269,14 @@ class Client:
         try:
             return cast(dict[str, Any], response.json()) if response.content else {}
         except json.JSONDecodeError as error:
-            raise ApiError(f"{self.base_url} is not Redraft's API: no JSON came back.") from error
+            raise PageError("not_our_server", url=self.base_url) from error
 
     async def _sent(self, method: str, path: str, **given: Any) -> httpx.Response:
         try:
             response = await self._http.request(method, path, **given)
             await self._raise_for(response)
         except httpx.HTTPError as error:
-            raise ApiError(self._words(error)) from error
+            raise self._failed(error) from error
         return response
 
     async def _raise_for(self, response: httpx.Response) -> None:
@@ -201,14 +285,13 @@ class Client:
         await response.aread()
         if response.status_code == 401 and (visitor := present_visitor()):
             visitor.refused = True
-        raise ApiError(error_message(response), response.status_code)
+        raise refusal(response)
 
-    def _words(self, error: httpx.HTTPError) -> str:
+    def _failed(self, error: httpx.HTTPError) -> ApiError:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return f"The chat server at {self.base_url} does not answer. Is it still running?"
-        if isinstance(error, httpx.TimeoutException):
-            return "The chat server took too long to answer."
-        return "The connection to the chat server broke off."
+            return PageError("server_silent", url=self.base_url)
+        slow = isinstance(error, httpx.TimeoutException)
+        return PageError("server_slow" if slow else "connection_broke")
 
 
 async def _introduce(request: httpx.Request) -> None:
@@ -223,17 +306,18 @@ def parse_line(line: str) -> dict[str, Any]:
         return {}
     chunk = cast(dict[str, Any], json.loads(data))
     if chunk.get("error"):
-        raise ApiError(str(chunk["error"].get("message") or "The answer broke off."))
+        raise ApiError(str(chunk["error"].get("message") or Words()("ending_interrupted")))
     return chunk
 
 
-def error_message(response: httpx.Response) -> str:
-    """The sentence in an error response in OpenAI's shape, or one made from the status."""
+def refusal(response: httpx.Response) -> ApiError:
+    """What an error response in OpenAI's shape says, or a sentence made from its status."""
+    status = response.status_code
     try:
-        message = response.json()["error"]["message"]
+        error = response.json()["error"]
+        return ApiError(str(error["message"]), status, str(error.get("code") or ""))
     except (ValueError, KeyError, TypeError):
-        return f"The chat server answered with status {response.status_code}."
-    return str(message)
+        return PageError("server_status", status, number=status)
 
 
 def _path(kind: str, object_id: str) -> str:

@@ -16,14 +16,20 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from serve.page.formulas import add_formulas
+
 _HIGHLIGHT_LIMIT = 20_000  # characters; longer code is shown plain, a lexer may be slow on it
 _FORMATTER = HtmlFormatter(nowrap=True)
 
 
 @lru_cache(maxsize=2048)
-def to_html(text: str) -> str:
-    """Safe HTML for `text`: raw HTML shows as text, images become links, code is coloured."""
-    return str(_parser().render(text))
+def to_html(text: str, copy: str = "Copy") -> str:
+    """Safe HTML for `text`: raw HTML shows as text, images become links, code is coloured,
+    LaTeX becomes MathML.
+
+    `copy` is what the button on a block of code says.
+    """
+    return str(_parser().render(text, {"copy": copy}))
 
 
 @lru_cache(maxsize=1)
@@ -31,6 +37,7 @@ def _parser() -> MarkdownIt:
     # Images are off because each would be a request to somebody else's machine.
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True})
     parser.enable(["table", "strikethrough"]).disable("image")
+    add_formulas(parser)
     parser.add_render_rule("fence", _render_code)
     parser.add_render_rule("code_block", _render_code)
     parser.add_render_rule("link_open", _render_link)
@@ -44,7 +51,7 @@ def _render_code(
     language = token.info.strip().split(" ")[0][:40] if token.info else ""
     return (
         f'<div class="code"><div class="code-head"><span>{escape(language) or "text"}</span>'
-        '<button type="button" data-act="copy-code">Copy</button></div>'
+        f'<button type="button" data-act="copy-code">{escape(env["copy"])}</button></div>'
         f'<pre tabindex="0"><code>{_coloured(token.content, language)}</code></pre></div>'
     )
 

@@ -12,7 +12,8 @@ def run(
     api_url: str,
     host: str = "127.0.0.1",
     port: int = 7860,
-    examples: Sequence[str] | None = None,
+    examples: Sequence[str] = (),
+    offer_drafts: float = 0,
 ) -> None:
     """Serve the page for the API at `api_url`; blocks until SIGTERM, SIGINT or the parent's end.
 
@@ -23,7 +24,7 @@ def run(
     os.environ["HF_HUB_OFFLINE"] = "1"
     from starlette.middleware import Middleware
 
-    from serve.page.app import EXAMPLES, build_page, launch_options
+    from serve.page.app import build_page, launch_options
     from serve.page.client import Client
     from serve.page.door import Door
 
@@ -31,7 +32,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     client = Client(api_url)
-    page = build_page(client, examples or EXAMPLES)
+    page = build_page(client, examples, offer_drafts)
     page.queue(default_concurrency_limit=None)
     page.launch(
         server_name=host,

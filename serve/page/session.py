@@ -6,7 +6,9 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from serve.page.api_types import Conversation, Started
+from serve.page.api_types import Conversation, Reason, Started
+from serve.page.languages import DEFAULT, Words
+from serve.page.thread import Exchange, exchanges
 
 _REMEMBERED = 40  # gestures whose outcome is still told to the tab
 
@@ -56,18 +58,36 @@ class Session:
     conversation: Conversation | None = None
     live: Live | None = None
     chosen: dict[str, str] = field(default_factory=dict)  # exchange -> completion shown
+    versions: dict[str, str] = field(default_factory=dict)  # turn -> exchange shown after it
     notes: dict[str, str] = field(default_factory=dict)  # completion or turn -> a line under it
     thoughts: dict[str, Thought] = field(default_factory=dict)  # completion -> its reasoning
     done: dict[str, str] = field(default_factory=dict)  # gesture -> "" or what went wrong
     notice: str = ""
+    reasons: tuple[Reason, ...] = ()  # what thumbs can be explained with
+    detail: str = ""  # the completion whose thumb is asked about
+    stopped: str = ""  # the completion that was stopped, while nothing came of it
+    consent: bool | None = None  # None: not known, so there is nothing to switch
+    deleted: tuple[str, str] = ("", "")  # id and title of what can be brought back
     owner: str = ""  # the token of the session under which the tab was begun
     who: str = ""  # the person's name, where there is a login
+    role: str = ""
     search: str = ""
     limit: int = 50
     utc_offset: int = 0  # minutes east of Greenwich
+    language: str = DEFAULT
     view: int = 0
     revision: int = 0
     writes: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def words(self) -> Words:
+        """What to say to this person."""
+        return Words(self.language)
+
+    @property
+    def path(self) -> list[Exchange]:
+        """What of the conversation is shown, from above to below."""
+        return exchanges(self.conversation, self.chosen, self.versions)
 
     @property
     def conversation_id(self) -> str:
@@ -85,14 +105,16 @@ class Session:
         """Turn to another conversation, or to a new one; an answer in progress is stopped."""
         if self.live:
             self.live.stop.set()
-        self.conversation, self.live, self.notice = conversation, None, ""
-        self.chosen, self.notes, self.thoughts = {}, {}, {}
+        self.conversation, self.live, self.notice, self.detail = conversation, None, "", ""
+        self.stopped = ""
+        self.chosen, self.versions, self.notes, self.thoughts = {}, {}, {}, {}
         self.view += 1
 
     def begin(self, owner: str) -> None:
         """Forget what another person saw here."""
         self.show(None)
-        self.owner, self.who, self.search, self.done = owner, "", "", {}
+        self.owner, self.who, self.role, self.search, self.done = owner, "", "", "", {}
+        self.consent, self.deleted = None, ("", "")
 
     def finish(self, gesture: str, problem: str = "") -> None:
         """Tell the tab that a gesture has ended, well or with a problem in words."""

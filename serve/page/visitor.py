@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 from starlette.requests import Request
 
+from serve.page.languages import DEFAULT, negotiate
 from serve.page.session import Session
 
 COOKIE = "redraft_session"  # the API's; the browser sends it here too
@@ -24,6 +25,7 @@ class Visitor:
 
     token: str = field(default="", repr=False)
     forwarded: dict[str, str] = field(default_factory=dict)
+    language: str = DEFAULT
     refused: bool = False  # the API did not know the session
 
     @property
@@ -64,7 +66,8 @@ def visitor_of(request: Request) -> Visitor:
         "X-Forwarded-Proto": request.headers.get("x-forwarded-proto", request.url.scheme),
         "X-Forwarded-Host": request.headers.get("host", ""),
     }
-    return Visitor(request.cookies.get(COOKIE, ""), known)
+    language = negotiate(request.cookies, request.headers)
+    return Visitor(request.cookies.get(COOKIE, ""), known, language)
 
 
 def as_visitor(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,4 +102,5 @@ def _begin(session: Session, request: gr.Request) -> Visitor:
     visitor = visitor_of(raw) if raw is not None else Visitor()
     if session.owner != visitor.token:
         session.begin(visitor.token)
+    session.language = visitor.language
     return visitor

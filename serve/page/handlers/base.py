@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from serve.page.api_types import Completion, Turn
-from serve.page.client import ApiError, Client
+from serve.page.client import ApiError, Client, PageError
 from serve.page.session import Session
 from serve.page.views import View, chat_view, list_view
 
@@ -21,6 +22,10 @@ class Gesture:
     def text(self, name: str) -> str:
         value = self.data.get(name)
         return value if isinstance(value, str) else ""
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.data.get(name)
+        return tuple(filter(lambda one: isinstance(one, str), value if type(value) is list else ()))
 
     def number(self, name: str, default: int = 0) -> int:
         value = self.data.get(name)
@@ -49,7 +54,7 @@ class Handlers:
         try:
             found, more = await self.client.conversations(session.search, session.limit)
         except ApiError as error:
-            return list_view(session, [], False, str(error))
+            return list_view(session, [], False, error.said(session.words))
         return list_view(session, found, more)
 
     async def sync(self, session: Session, given: Gesture) -> None:
@@ -57,6 +62,16 @@ class Handlers:
         wanted = given.text("conversation")
         if wanted and wanted != session.conversation_id:
             session.show(await self.client.conversation(wanted))
+
+    async def abandon(self, completion_id: str) -> None:
+        """Note that the person stopped an answer and went away: once, however often it is told."""
+        await self.client.did("abandoned", completion_id, f"page-abandoned-{completion_id}")
+
+    async def know_reasons(self, session: Session) -> None:
+        """Have what a thumb can be explained with, once a tab; without it there is the comment."""
+        if not session.reasons:
+            with suppress(ApiError):
+                session.reasons = await self.client.reasons()
 
     async def reload(self, session: Session) -> None:
         """Take the conversation anew from the record."""
@@ -72,7 +87,7 @@ def completion_of(session: Session, given: Gesture) -> Completion:
     known = session.conversation
     found = known.completion(given.text("completion")) if known else None
     if found is None:
-        raise ApiError("This answer is not in the open conversation. Reload the page.")
+        raise PageError("answer_not_here")
     return found
 
 
@@ -80,5 +95,5 @@ def turn_of(session: Session, given: Gesture) -> Turn:
     """The turn a gesture is about; raises ApiError for one outside this conversation."""
     found = session.conversation.turn(given.text("turn")) if session.conversation else None
     if found is None:
-        raise ApiError("This turn is not in the open conversation. Reload the page.")
+        raise PageError("turn_not_here")
     return found

@@ -34,7 +34,7 @@ class Reasoning(Handlers):
             await self.sync(session, given)
             completion = completion_of(session, given)
         except ApiError as error:
-            session.notice = str(error)
+            session.notice = error.said(session.words)
             yield self.chat(session)
             return
         if completion.reasoning is not None:
@@ -53,7 +53,7 @@ class Reasoning(Handlers):
 
     async def _written(self, session: Session, completion: Completion) -> Views:
         view, id = session.view, completion.id
-        text, problem, due = "", "The reasoning broke off.", 0.0
+        text, problem, due = "", session.words("reasoning_broke_off"), 0.0
         yield self._set(session, id, Thought(running=True))
         try:
             async with aclosing(self.client.reasoning(id)) as texts:
@@ -66,7 +66,7 @@ class Reasoning(Handlers):
                         due = began + max(_TICK, 5 * (time.monotonic() - began))
             problem = ""
         except ApiError as error:
-            problem = str(error)
+            problem = error.said(session.words)
         finally:
             if session.view == view:
                 session.thoughts[id] = Thought(session.thoughts[id].open, False, text, problem)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import gradio as gr
 
-from serve.page.api_types import Turn
-from serve.page.client import ApiError
+from serve.page.api_types import Rating, Turn
+from serve.page.client import ApiError, PageError
 from serve.page.handlers.base import Gesture, Handlers, completion_of, gesture, turn_of
 from serve.page.session import Session
-from serve.page.thread import exchanges, in_order
+from serve.page.thread import in_order
 from serve.page.views import View
 
 Write = Callable[[Session, Gesture], Awaitable[None]]
@@ -20,8 +21,17 @@ class Verdicts(Handlers):
     """Handlers that write feedback. Writes of one tab follow each other, in the order clicked."""
 
     async def rate(self, session: Session, event: gr.EventData) -> View:
-        """A thumb: `value` 1 or -1 gives it, 0 takes it back; `part` "reasoning" is for that."""
+        """A thumb: `value` 1 or -1 gives it, 0 takes it back; `part` "reasoning" is for that.
+
+        `tags` and `comment` say why; each time all of them.
+        """
         return await self._write(session, gesture(event), self._rate, "completion")
+
+    async def detail(self, session: Session, event: gr.EventData) -> View:
+        """Ask why about a rated answer, again or (with no answer named) no more."""
+        await self.know_reasons(session)
+        session.detail = gesture(event).text("completion")
+        return self.chat(session)
 
     async def correct(self, session: Session, event: gr.EventData) -> View:
         """The person's own text for an answer."""
@@ -47,44 +57,57 @@ class Verdicts(Handlers):
         """Take that back."""
         return await self._write(session, gesture(event), self._misunderstand, "turn")
 
+    async def copied(self, session: Session, event: gr.EventData) -> None:
+        """An answer was copied: noted, and never in the way."""
+        given, session.stopped = gesture(event), ""
+        with suppress(ApiError):
+            await self.client.did("copied", given.text("completion"), given.text("gesture"))
+
     async def select(self, session: Session, event: gr.EventData) -> View:
-        """Leaf to another answer of the same question; changes nothing in the record."""
+        """Leaf to another answer, or another version of a question; the record stays as it is."""
         given = gesture(event)
-        for exchange in exchanges(session.conversation):
-            if any(c.id == given.text("to") for c in exchange.answers):
-                session.chosen[exchange.key] = given.text("to")
+        to = given.text("to")
+        for exchange in session.path:
+            if any(c.id == to for c in exchange.answers):
+                session.chosen[exchange.key] = to
+            if to in exchange.versions:
+                session.versions[exchange.parent] = to
         return self.chat(session)
 
     async def _write(self, session: Session, given: Gesture, write: Write, about: str) -> View:
-        target, problem = given.text(about), ""
+        target, problem, session.stopped = given.text(about), "", ""
         async with session.writes:
             try:
                 await self.sync(session, given)
                 await write(session, given)
                 await self.reload(session)
             except ApiError as error:
-                problem = str(error)
+                problem = error.said(session.words)
         session.notes.pop(target, None)
         if problem:
-            session.notes[target] = f"Not saved. {problem}"
+            session.notes[target] = session.words("not_saved", problem=problem)
         session.finish(given.text("gesture"), problem)
         return self.chat(session)
 
     async def _rate(self, session: Session, given: Gesture) -> None:
         completion, value = completion_of(session, given), given.number("value", default=2)
         if value not in (1, 0, -1):
-            raise ApiError("A thumb is up (1), down (-1) or taken back (0).")
+            raise PageError("strange_thumb")
         part = "reasoning" if given.text("part") == "reasoning" else ""
         standing = completion.reasoning_rating_id if part else completion.rating_id
         if value:
-            await self.client.rate(completion.id, value, given.text("gesture"), part)
+            tags, comment = given.texts("tags"), given.text("comment").strip()
+            rating = Rating(completion.id, value, part, tags, comment)
+            await self.client.rate(rating, given.text("gesture"))
+            session.detail = "" if part else completion.id
+            await self.know_reasons(session)
         elif standing:
             await self.client.withdraw(standing)
 
     async def _correct(self, session: Session, given: Gesture) -> None:
         text = given.text("text").strip()
         if not text:
-            raise ApiError("The correction is empty.")
+            raise PageError("empty_correction")
         completion = completion_of(session, given)
         await self.client.correct(completion.id, text, given.text("gesture"))
 
@@ -96,7 +119,7 @@ class Verdicts(Handlers):
     async def _understand(self, session: Session, given: Gesture) -> None:
         text = given.text("text").strip()
         if not text:
-            raise ApiError("The question is empty.")
+            raise PageError("empty_question")
         await self.client.understand(turn_of(session, given).id, text, given.text("gesture"))
 
     async def _misunderstand(self, session: Session, given: Gesture) -> None:
@@ -115,7 +138,7 @@ class Verdicts(Handlers):
         turn = turn_of(session, given)
         if turn.comparison_id:
             await self.client.withdraw(turn.comparison_id)
-        for exchange in exchanges(session.conversation):
+        for exchange in session.path:
             if turn in exchange.turns:
                 session.chosen.pop(exchange.key, None)
 
@@ -124,4 +147,4 @@ def checked(turn: Turn, chosen: str) -> str:
     """The verdict itself; raises ApiError when it names nothing that was shown."""
     if chosen in ("tie", "both_bad") or any(c.id == chosen for c in turn.completions):
         return chosen
-    raise ApiError("This draft is not in the open conversation. Reload the page.")
+    raise PageError("draft_not_here")

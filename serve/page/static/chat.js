@@ -3,8 +3,9 @@ const thread = element.querySelector(".thread");
 const scroll = element.querySelector(".scroll");
 const notice = element.querySelector(".notice");
 const jump = element.querySelector(".newest-button");
+const menu = element.querySelector(".more-menu");
 const rendered = new Map(); // place in the thread -> html
-let shown = { view: -1, conversation: "", done: {} };
+let shown = { view: -1, conversation: "", title: "", done: {} };
 let following = true;
 let reading = null; // a block whose beginning stays in sight while it grows
 
@@ -19,9 +20,16 @@ const composer = makeComposer(element, {
     tell("send", { text, drafts, gesture });
   },
   stop: () => tell("stop", {}),
+  leave: () => scroll.focus(),
+  editLast() {
+    const asked = thread.querySelectorAll(".ask[data-question]");
+    if (asked.length) editors.open("edit", asked[asked.length - 1]);
+  },
   say,
 });
 const editors = makeEditors(thread, tell);
+const details = makeDetails(thread, tell);
+const keys = makeKeys(element, composer);
 const idOf = (node) => node.closest("[data-completion]").dataset.completion;
 
 function atBottom() {
@@ -54,10 +62,16 @@ function show(value) {
     rendered.clear();
     followOn();
   }
+  editors.settle(value.done); // before what they stand in may go
+  const focused = thread.contains(document.activeElement);
   showTurns(value.turns);
+  if (focused && document.activeElement === document.body) scroll.focus(); // keys go on
   showEmpty(value.empty);
-  element.querySelector(".title").textContent = value.title || "New chat";
+  element.querySelector(".title").textContent = value.title || t("new_chat");
   document.title = (value.title ? value.title + " · " : "") + "Redraft";
+  menu.hidden = !value.conversation;
+  for (const link of menu.querySelectorAll("a"))
+    link.href = `export/${value.conversation}.${link.dataset.ending}`;
   thread.setAttribute("aria-busy", String(value.busy));
   const first = shown.view === -1;
   const changed = value.conversation !== shown.conversation;
@@ -65,10 +79,11 @@ function show(value) {
   if (changed && !(first && !value.conversation)) address(value.conversation);
   if (value.notice || moved) say(value.notice);
   composer.update(value);
-  editors.settle(value.done);
+  details.settle(value.done);
   if (moved) editors.restore();
   follow();
-  if (moved && matchMedia("(hover: hover)").matches) composer.focus();
+  const undoing = document.activeElement.closest(".undo");
+  if (moved && !undoing && matchMedia("(hover: hover)").matches) composer.focus();
 }
 
 function address(id) {
@@ -100,7 +115,7 @@ function showTurns(turns) {
 function showEmpty(html) {
   const old = thread.querySelector(":scope > .start");
   if (!html) return void (old && old.remove());
-  if (old) return;
+  if (old) return morphHtml(old, html);
   const start = document.createElement("div");
   start.className = "start";
   morphHtml(start, html);
@@ -138,15 +153,23 @@ function rate(button) {
   row.classList.add("touched");
   const value = on ? Number(button.dataset.value) : 0;
   const part = button.dataset.part || "";
+  if (!part) details.forget(idOf(button)); // the reasons go with the thumb
   tell("rate", { completion: idOf(button), part, value, gesture: newGesture() });
 }
 
 onAction(element, {
   rate,
   judge,
-  copy: (button) => copy(button.closest("[data-text]").dataset.text, button),
+  copy(button) {
+    copy(button.closest("[data-text]").dataset.text, button);
+    tell("copied", { completion: idOf(button), gesture: newGesture() });
+  },
   "copy-code": (button) => copy(button.closest(".code").querySelector("code").textContent, button),
+  chip: (button) => details.toggle(button),
+  detail: (button) => tell("detail", { completion: idOf(button) }),
+  enough: () => tell("detail", { completion: "" }),
   improve: (button) => editors.open("improve", button),
+  edit: (button) => editors.open("edit", button),
   reword: (button) => editors.open("reword", button),
   cancel: (button) => editors.close(button.closest(".editor")),
   reason(button) {
@@ -166,26 +189,26 @@ onAction(element, {
   again: () => tell("again", { gesture: newGesture() }),
   select: (button) => tell("select", { to: button.dataset.to }),
   example: (button) => composer.ask(button.dataset.text),
+  consent(button) {
+    const given = button.getAttribute("aria-checked") !== "true";
+    button.setAttribute("aria-checked", String(given)); // at once; the server's word follows
+    tell("consent", { given: Number(given) });
+  },
   two: () => composer.toggleTwo(),
   follow() {
     followOn();
     follow();
   },
   menu: () => document.documentElement.classList.toggle("drawer"),
-  theme() {
-    const dark = document.body.classList.toggle("dark");
-    localStorage.setItem("redraft-theme", dark ? "dark" : "light");
-  },
+  help: keys.help,
+  "enough-help": keys.close,
+  language: () => speak(nextLanguage()),
+  theme: toggleTheme,
 });
 
-const KEYS = { ArrowLeft: 0, "=": 1, x: 2, ArrowRight: 3 };
-document.addEventListener("keydown", (event) => {
-  if (event.target.closest("textarea, input") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const buttons = thread.querySelectorAll(".verdicts button");
-  const button = buttons.length === 4 && buttons[KEYS[event.key]];
-  if (!button || button.disabled) return;
-  event.preventDefault();
-  judge(button);
+menu.addEventListener("click", (event) => event.target.closest("a") && (menu.open = false));
+menu.addEventListener("focusout", (event) => {
+  if (!menu.contains(event.relatedTarget)) menu.open = false;
 });
 scroll.addEventListener("scroll", () => {
   following = atBottom();
@@ -193,8 +216,17 @@ scroll.addEventListener("scroll", () => {
 });
 new ResizeObserver(follow).observe(thread);
 
-const theme = localStorage.getItem("redraft-theme");
-if (theme) document.body.classList.toggle("dark", theme === "dark");
+function showWords() {
+  translate(element);
+  nameNextLanguage(element.querySelector(".language"));
+  element.querySelector(".title").textContent = shown.title || t("new_chat");
+}
+document.addEventListener("redraft-language", () => {
+  showWords();
+  tell("language", {});
+});
+showWords();
+
 const wanted = location.hash.startsWith("#conv_") ? location.hash.slice(1) : "";
 onNewest(props, watch, show);
 trigger("hello", { conversation: wanted, utc_offset: -new Date().getTimezoneOffset() });

@@ -1,7 +1,7 @@
 // The message field: it is emptied only when the page's server has taken the message.
 const PATIENCE = 8000; // milliseconds until an unanswered message is called unanswered
 
-function makeComposer(element, { send, stop, say }) {
+function makeComposer(element, { send, stop, leave, editLast, say }) {
   const form = element.querySelector(".composer");
   const field = form.querySelector("textarea");
   const two = form.querySelector(".two");
@@ -25,7 +25,7 @@ function makeComposer(element, { send, stop, say }) {
     const gesture = newGesture();
     const timer = setTimeout(() => {
       waiting = null;
-      say("The page’s server does not answer. Your text is still here.");
+      say(t("page_silent"));
     }, PATIENCE);
     waiting = { gesture, timer, rest };
     sent = text;
@@ -37,7 +37,11 @@ function makeComposer(element, { send, stop, say }) {
     unsent.keep("message", field.value);
   });
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && busy) stop();
+    if (event.key === "Escape" && !event.isComposing) (busy ? stop : leave)();
+    if (event.key === "ArrowUp" && !field.value && !busy) {
+      event.preventDefault();
+      editLast();
+    }
     // While an input method composes (Chinese, Japanese), Enter picks a character.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
@@ -71,8 +75,12 @@ function makeComposer(element, { send, stop, say }) {
     update(value) {
       busy = value.busy;
       if (!busy && !waiting) sent = "";
-      go.setAttribute("aria-label", busy ? "Stop" : "Send");
-      go.title = busy ? "Stop" : "Send";
+      const name = busy ? "stop" : "send";
+      const said = `aria-label:${name} title:${name}`;
+      if (go.dataset.t !== said) {
+        go.dataset.t = said;
+        translate(form);
+      }
       go.classList.toggle("busy", busy);
       if (waiting && waiting.gesture in value.done) {
         clearTimeout(waiting.timer);

@@ -5,18 +5,29 @@ const EDITORS = {
     place: ".answer[data-completion]",
     target: (place) => ({ completion: place.dataset.completion }),
     event: "correct",
-    label: "The answer as it should be",
-    hint: "The model’s own text is kept. Yours is what it learns from.",
-    save: "Save correction",
+    label: "as_it_should_be",
+    hint: "improve_hint",
+    save: "save_correction",
     limit: 100000,
+    diff: true,
+  },
+  edit: {
+    place: ".ask[data-question]",
+    target: (place) => ({ turn: place.dataset.question }),
+    event: "resend",
+    label: "the_question",
+    hint: "edit_hint",
+    save: "send",
+    limit: 100000,
+    enterSaves: true,
   },
   reword: {
     place: ".understood[data-turn]",
     target: (place) => ({ turn: place.dataset.turn }),
     event: "understand",
-    label: "The question as it was meant",
-    hint: "",
-    save: "Save",
+    label: "as_meant",
+    hint: null,
+    save: "save",
     limit: 20000,
     enterSaves: true,
   },
@@ -28,7 +39,7 @@ function makeEditors(thread, tell) {
   const nameOf = (kind, place) => kind + "-" + Object.values(EDITORS[kind].target(place))[0];
 
   function open(kind, place, focus = true) {
-    const { label, hint, save, limit, enterSaves } = EDITORS[kind];
+    const { label, hint, save, limit, enterSaves, diff } = EDITORS[kind];
     if (place.querySelector(".editor")) return;
     const name = nameOf(kind, place);
     const editor = document.createElement("form");
@@ -36,20 +47,28 @@ function makeEditors(thread, tell) {
     editor.dataset.keep = "";
     editor.dataset.kind = kind;
     editor.innerHTML =
-      `<textarea rows="1" aria-label="${label}" dir="auto" maxlength="${limit}"></textarea>` +
+      `<textarea rows="1" aria-label="${t(label)}" dir="auto" maxlength="${limit}"></textarea>` +
+      `<section class="diff" aria-label="${t("your_changes")}" hidden><p dir="auto"></p></section>` +
       '<p class="note" role="alert" hidden></p>' +
-      `<div><span class="hint">${hint}</span>` +
-      '<button type="button" data-act="cancel">Cancel</button>' +
-      `<button type="submit" class="primary">${save}</button></div>`;
+      `<div><span class="hint">${hint ? t(hint) : ""}</span>` +
+      `<button type="button" data-act="cancel">${t("cancel")}</button>` +
+      `<button type="submit" class="primary">${t(save)}</button></div>`;
     const field = editor.querySelector("textarea");
     field.value = unsent.read(name) || place.dataset.text;
     const fit = () => {
       field.style.height = "auto";
       field.style.height = field.scrollHeight + 2 + "px";
     };
+    let later = 0;
+    const compare = (wait = 150) => {
+      clearTimeout(later);
+      const show = () => showDiff(editor.querySelector(".diff"), place.dataset.text, field.value.trim());
+      if (diff) later = setTimeout(show, wait); // a long text takes a moment: not at each key
+    };
     field.addEventListener("input", () => {
       fit();
       unsent.keep(name, field.value === place.dataset.text ? "" : field.value);
+      compare();
     });
     field.addEventListener("keydown", (event) => {
       if (event.isComposing || event.keyCode === 229) return; // an input method is at work
@@ -66,6 +85,7 @@ function makeEditors(thread, tell) {
     place.setAttribute("data-open", "");
     place.append(editor);
     fit();
+    compare(0);
     if (focus) field.focus();
   }
 
@@ -76,24 +96,25 @@ function makeEditors(thread, tell) {
     const { target, event } = kindOf(editor);
     const gesture = (editor.dataset.gesture = newGesture());
     tell(event, { ...target(place), text, gesture });
-    setTimeout(() => refuse(editor, gesture, "The page’s server does not answer."), PATIENCE);
+    setTimeout(() => refuse(editor, gesture, t("page_silent_short")), PATIENCE);
   }
 
   function refuse(editor, gesture, problem) {
     if (editor.dataset.gesture !== gesture) return;
     delete editor.dataset.gesture;
     const line = editor.querySelector(".note");
-    line.textContent = "Not saved; your text is still here. " + problem;
+    line.textContent = t("not_saved_here") + " " + problem;
     line.hidden = false;
   }
 
   function close(editor) {
     const place = placeOf(editor);
     const { kind } = editor.dataset;
+    const focused = editor.contains(document.activeElement);
     unsent.keep(nameOf(kind, place), "");
     place.removeAttribute("data-open");
     editor.remove();
-    place.querySelector(`[data-act="${kind}"]`).focus();
+    if (focused) place.querySelector(`[data-act="${kind}"]`).focus();
   }
 
   return {

@@ -6,20 +6,30 @@ function morphHtml(target, html) {
   morphChildren(target, source.content);
 }
 
+// Children with a data-key stay who they are while others come and go around them.
 function morphChildren(target, source) {
   const old = [...target.childNodes].filter((n) => !(n.dataset && "keep" in n.dataset));
   const fresh = [...source.childNodes];
-  fresh.forEach((node, i) => {
-    if (!old[i]) target.append(node);
-    else if (alike(old[i], node)) morphNode(old[i], node);
-    else old[i].replaceWith(node);
-  });
-  old.slice(fresh.length).forEach((node) => node.remove());
+  const places = new Map(old.map((node, at) => [keyOf(node), at]));
+  const wanted = new Set(fresh.map(keyOf));
+  let i = 0;
+  for (const node of fresh) {
+    const key = keyOf(node);
+    const place = key === null ? -1 : (places.get(key) ?? -1);
+    while (place > i) old[i++].remove();
+    const here = old[i];
+    const free = here && (place === i || keyOf(here) === null || !wanted.has(keyOf(here)));
+    if (free && alike(here, node)) morphNode(old[i++], node);
+    else target.insertBefore(node, here || null);
+  }
+  old.slice(i).forEach((node) => node.remove());
 }
+
+const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
 
 function alike(a, b) {
   if (a.nodeType !== b.nodeType || a.nodeName !== b.nodeName) return false;
-  return a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key");
+  return keyOf(a) === keyOf(b);
 }
 
 function morphNode(a, b) {

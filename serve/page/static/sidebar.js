@@ -28,7 +28,7 @@ function inPlace(item, html, keep) {
 
 function rename(button) {
   const item = entry(button);
-  const html = '<input aria-label="Title" maxlength="200"><button type="submit">Save</button>';
+  const html = `<input aria-label="${t("title")}" maxlength="200"><button type="submit">${t("save")}</button>`;
   const form = inPlace(item, html, (f) =>
     trigger("rename", { id: item.dataset.id, text: f.querySelector("input").value }),
   );
@@ -37,13 +37,13 @@ function rename(button) {
   field.select();
 }
 
+let removing = false; // the focus goes on to Undo
 function remove(button) {
   const item = entry(button);
-  const html =
-    '<span>Delete it?</span><button type="button" data-act="keep">Keep</button>' +
-    '<button type="submit" class="danger">Delete</button>';
-  const form = inPlace(item, html, () => trigger("delete", { id: item.dataset.id }));
-  form.querySelector(".danger").focus();
+  const title = item.querySelector(".open").textContent;
+  trigger("delete", { id: item.dataset.id, title });
+  item.querySelectorAll("button").forEach((b) => (b.disabled = true));
+  removing = true;
 }
 
 onAction(element, {
@@ -58,11 +58,16 @@ onAction(element, {
   },
   rename,
   delete: remove,
-  keep: (button) => button.closest("form").remove(),
+  restore: () => trigger("restore", {}),
+  dismiss: () => trigger("dismiss", {}),
   more: () => trigger("more", {}),
   close: closeDrawer,
 });
 
+element.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.querySelector("#chat .composer textarea").focus();
+});
 let typing = null;
 find.addEventListener("input", () => {
   clearTimeout(typing);
@@ -70,13 +75,25 @@ find.addEventListener("input", () => {
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && closeDrawer());
 
+translate(element);
+document.addEventListener("redraft-language", () => translate(element));
+
 const RETRY = 3000; // milliseconds until a list that could not be read is asked for again
 let retrying = null;
+const undo = element.querySelector(".undo");
 const who = element.querySelector(".who");
 onNewest(props, watch, (value) => {
   if (value.login) return void location.reload(); // the session has ended: to the sign-in form
   who.hidden = !value.who;
+  element.querySelector(".review-link").hidden = !["reviewer", "admin"].includes(value.role);
+  element.querySelector(".dashboard-link").hidden = value.role !== "admin";
   who.querySelector("span").textContent = value.who;
+  const had = undo.contains(document.activeElement);
+  undo.hidden = !value.deleted;
+  undo.querySelector("span").textContent = value.deleted;
+  if (had && undo.hidden) element.querySelector(".fresh").focus();
+  if (removing && value.deleted) undo.querySelector("button").focus();
+  removing = false;
   morphHtml(list, value.problem ? "" : value.html);
   problem.textContent = value.problem;
   problem.hidden = !value.problem;
