@@ -21,6 +21,7 @@ from feedback.tables import Adapter
 from retrain.deploy import DeployError, headers
 from retrain.evaluate.sequential import Evidence
 from retrain.monitor import look
+from serve.engines.adapter_folder import check_base
 from serve.engines.base import BASE
 from serve.settings import Settings, load_settings
 
@@ -67,10 +68,12 @@ def promote(name: str, reason: str) -> None:
     Rejected adapters never serve.
     """
     settings = load_settings()
+    database = _with_adapter(settings, name)
     if answer := _ask_server(settings, f"{name}/promote", {"reason": reason}):
         click.echo(f"{answer['serving']} serves now (before: {answer['previous']}).")
         return
-    with _open(settings).session() as session:
+    with database.session() as session:
+        check_base(name, adapters.get_adapter(session, name).base_model, settings.model)
         previous = adapters.set_champion(session, name, OPERATOR, reason)
     click.echo(f"{name} serves from the next start (before: {previous or BASE}).")
 
@@ -87,13 +90,15 @@ def canary(name: str, share: float | None, reason: str) -> None:
     """
     settings = load_settings()
     share = settings.canary_share if share is None else share
+    database = _with_adapter(settings, name)
     body = {"reason": reason, "share": share}
     if answer := _ask_server(settings, f"{name}/canary", body):
         click.echo(
             f"{name} answers {percent(share)} of new conversations beside {answer['serving']}."
         )
         return
-    with _open(settings).session() as session:
+    with database.session() as session:
+        check_base(name, adapters.get_adapter(session, name).base_model, settings.model)
         adapters.set_canary(session, name, share, OPERATOR, reason)
     click.echo(f"{name} answers {percent(share)} of new conversations from the next start.")
 
@@ -138,6 +143,15 @@ def lineage(name: str, feedback: bool) -> None:
 def _open(settings: Settings) -> Database:
     database = open_database(settings.database_url)
     check(database)
+    return database
+
+
+def _with_adapter(settings: Settings, name: str) -> Database:
+    """The record, once it has shown that it knows the adapter: what is no adapter's name never
+    becomes a part of an address. Raises NotFound."""
+    database = _open(settings)
+    with database.reading() as session:
+        adapters.get_adapter(session, name)
     return database
 
 

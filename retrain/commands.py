@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,10 +14,12 @@ from feedback.database import Database, open_database
 from feedback.errors import Conflict
 from feedback.migrate import migrate
 from feedback.tables import Run
-from retrain import recipe as recipes, rewriter
+from retrain import recipe as recipes, rewriter, suite_commands
+from retrain.corpus import rows as corpora
+from retrain.rows import CORPUS
 from retrain.start import Started, await_takeover, resume_run, start_run
 from retrain.watch import describe, follow, stop, where
-from retrain.work import Unusable, quarantine
+from retrain.work import Unusable, quarantine, report_page
 from serve.settings import Settings, load_settings
 
 EXIT = {"promoted": 0, "rejected": 3, "refused": 4}  # anything else: 1
@@ -34,11 +37,18 @@ def group() -> None:
 @click.option(
     "--recipe",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file that says what to train, instead of what the feedback suggests.",
+    help="TOML file that says what to train, instead of what the feedback suggests; `corpus`: "
+    "what the corpus in REDRAFT_HOME suggests.",
+)
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of a corpus that `redraft corpus write` is done with: train on it as well, and "
+    "judge by its held-out questions.",
 )
 @click.option("--wait/--no-wait", default=True, help="Follow the run (default), or leave it alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as one line of JSON.")
-def now(recipe: Path | None, wait: bool, as_json: bool) -> None:
+def now(recipe: Path | None, corpus: Path | None, wait: bool, as_json: bool) -> None:
     """Start one run.
 
     Exit code 0: promoted, as canary where REDRAFT_CANARY_SHARE is set (with --no-wait: started),
@@ -46,8 +56,8 @@ def now(recipe: Path | None, wait: bool, as_json: bool) -> None:
     the run; `redraft retrain resume` goes on with it. With --no-wait the run's id is printed and
     the run goes on by itself.
     """
-    content = recipes.read_recipe(recipe) if recipe else None
     with _open() as (settings, database):
+        content = _content(recipe, corpus, settings)
         _refuse_beside_interrupted(database)
         with _held_back() as interrupts:
             started = start_run(settings, database, content)
@@ -90,6 +100,33 @@ def status(as_json: bool, limit: int) -> None:
 
 
 @group.command()
+@click.argument("run", required=False)
+@click.option("--open", "show", is_flag=True, help="Open it in the browser as well.")
+def report(run: str | None, show: bool) -> None:
+    """Print where the report of a run is; without RUN, the newest one that was judged."""
+    with _open() as (settings, database), database.reading() as session:
+        found = [runs.get_run(session, run)] if run else list(runs.list_runs(session))
+    pages = [page for one in found if (page := report_page(settings, one.id)).exists()]
+    if not pages:
+        raise Unusable(_no_report(found[0]) if run else "No run was judged yet.")
+    click.echo(pages[0])
+    if show:
+        click.launch(pages[0].as_uri())
+
+
+def _content(recipe: Path | None, corpus: Path | None, settings: Settings) -> dict[str, Any]:
+    """What a run is told to do. Raises RecipeError, CorpusError."""
+    by_name = recipe is not None and str(recipe) == CORPUS and not recipe.is_file()
+    content = recipes.read_recipe(recipe) if recipe and not by_name else {}
+    folder = corpus or content.get(CORPUS) or (settings.home / CORPUS if by_name else None)
+    return content | {CORPUS: corpora.look(Path(folder))} if folder else content
+
+
+def _no_report(run: Run) -> str:
+    return f"Run {run.id} has no report, it was not judged. It is {run.state}: {run.message}"
+
+
+@group.command()
 def schedule() -> None:
     """Run the scheduler alone: the cron line, and a run after enough new feedback."""
     from retrain.schedule import run_scheduler
@@ -98,6 +135,7 @@ def schedule() -> None:
 
 
 group.add_command(rewriter.command)
+group.add_command(suite_commands.command)
 
 
 @contextmanager

@@ -13,8 +13,11 @@ from typing import Any
 from retrain.evaluate.interval import Interval, paired_interval
 from retrain.evaluate.measure import Gain
 from retrain.guards import Guard
+from retrain.rows import CORPUS
 
 NOUN = {
+    CORPUS: "questions of the corpus",
+    "overlap": "answers beside the corpus's",
     "correction": "corrections",
     "comparison": "comparisons",
     "rating": "rated answers",

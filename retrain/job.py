@@ -19,6 +19,7 @@ class TrainJob:
     `rows` carry TRL's columns, conversational form:
     sft         {prompt: [message], completion: [message], weight: float}
     preference  {prompt: [message], chosen: [message], rejected: [message]}
+    kto         {prompt: [message], completion: [message], label: bool}
     grpo        {prompt: [message], temperature: float,
                  completions: [{text, token_ids, logprobs, reward, adapter}]}
 
@@ -29,7 +30,8 @@ class TrainJob:
     model: Path  # Hugging Face folder of the base model
     out: Path  # the adapter's folder; created by the trainer
     rows: Sequence[Mapping[str, Any]]
-    start: Path | None = None  # adapter to go on from (the champion); None: fresh LoRA
+    start: Path | None = None  # adapter to go on from (the champion); None: a fresh one
+    reward: Path | None = None  # reward model that an earlier stage trained
     seed: int = 7
     settings: Mapping[str, Any] = field(default_factory=dict)  # the recipe's own table
     progress: Progress = silent

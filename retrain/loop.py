@@ -1,7 +1,8 @@
 """One run, from snapshot to deploy: `python -m retrain.loop RUN_ID`, a process of its own.
 
 A step whose manifest is whole is skipped, any other starts anew, so a run that was killed goes on
-where it was. Whatever goes wrong ends the run as failed, with the traceback in its log.
+where it was. A step whose database goes away starts anew when that is back. Whatever else goes
+wrong ends the run as failed, with the traceback in its log.
 """
 
 import logging
@@ -12,9 +13,10 @@ from typing import Any
 
 from feedback import runs
 from feedback.database import Database, open_database
-from feedback.errors import RecordError
+from feedback.errors import DatabaseUnavailable, RecordError
 from retrain import steps
 from retrain.manifest import seal, sealed, start_over
+from retrain.patience import patiently
 from retrain.progress import LostRun, Tracker
 from retrain.refusal import Refusal
 from retrain.work import Work, run_folder
@@ -31,12 +33,16 @@ def run(settings: Settings, run_id: str) -> str:
     database = open_database(settings.database_url)
     try:
         state, message, adapter = _executed(settings, database, run_id)
-        with database.session() as session:
-            runs.finish_run(session, run_id, state, message, adapter)
+        patiently(lambda: _finish(database, run_id, state, message, adapter))
         log.info("%s: %s", state, message)
         return state
     finally:
         database.close()
+
+
+def _finish(database: Database, run_id: str, state: str, message: str, adapter: str | None) -> None:
+    with database.session() as session:
+        runs.finish_run(session, run_id, state, message, adapter)
 
 
 def _executed(settings: Settings, database: Database, run_id: str) -> tuple[str, str, str | None]:
@@ -48,8 +54,8 @@ def _executed(settings: Settings, database: Database, run_id: str) -> tuple[str,
             work = Work(settings, database, run_id, recipe, tracker)
             done = _steps(work)
         return done["state"], done["message"], work.done("train")["adapter"]
-    except LostRun:
-        raise
+    except (LostRun, DatabaseUnavailable):
+        raise  # the run stays interrupted: `redraft retrain resume` goes on with it
     except Refusal as refusal:
         return "refused", f"Refused to train. {refusal}", None
     except Exception as error:
@@ -63,14 +69,18 @@ def _steps(work: Work) -> dict[str, Any]:
     done = sealed(work.snapshot)
     if done is None:
         work.tracker.step("snapshot")
-        done = steps.snapshot(work)
+        done = patiently(lambda: steps.snapshot(work))
     for name, step in steps.STEPS.items():
         folder = work.folder / name
         done = sealed(folder)
         if done is None:
             work.tracker.step(name)
-            done = seal(folder, step(work, start_over(folder)))
+            done = seal(folder, _facts(work, step, folder))
     return done
+
+
+def _facts(work: Work, step: steps.Step, folder: Path) -> dict[str, Any]:
+    return patiently(lambda: step(work, start_over(folder)))
 
 
 def give_way() -> None:

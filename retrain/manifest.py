@@ -4,26 +4,35 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Put the text there in one move: a reader sees the old file, the new one, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Another name to write under; at the end it takes the place of `path` in one move.
+
+    A reader sees the old file, the new one, never a part. An exception leaves the old one.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
+        _sync(part)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)  # a full disk needs the room
         raise
     sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put the text there in one move."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -36,13 +45,14 @@ def read_json(path: Path) -> Any:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """As `write_text`, one JSON object a line."""
-    write_text(path, as_lines(rows))
+    """As `write_text`, one JSON object a line; takes the rows as they come."""
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.writelines(map(as_line, rows))
 
 
-def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as JSON Lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def as_line(row: Mapping[str, Any]) -> str:
+    """The row as a line of JSON Lines."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

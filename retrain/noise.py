@@ -1,14 +1,21 @@
 """How often a verdict is wrong, as far as people who judged the same thing disagree."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import comb, sqrt
 from typing import Any
 
-from retrain.parts import on_reasoning
-from retrain.rows import Row, completion, judged, picked, prompt_key
+from feedback.shares import wilson
+from retrain.reviews import Thing, thing
+from retrain.rows import Row, picked
 
-Z = 1.96  # of a 95 % interval
+ENOUGH = 20  # pairs of verdicts; of fewer, the rate is anybody's guess
+MOST = 0.4  # of a rate that is trained with: the robust loss divides by 1 - 2 rate
+
+
+def to_train_with(found: Mapping[str, Any]) -> float:
+    """The estimate's rate as a robust loss takes it; 0 while too few people judged the same."""
+    return min(found["rate"], MOST) if found["pairs"] >= ENOUGH else 0.0
 
 
 def estimate(rows: Iterable[Row]) -> dict[str, Any]:
@@ -30,28 +37,18 @@ def estimate(rows: Iterable[Row]) -> dict[str, Any]:
     }
     if not pairs:
         return found
-    shares = differ / pairs, *_wilson(differ, pairs)
+    shares = differ / pairs, *wilson(differ, pairs)
     rates = [round((1 - sqrt(max(0.0, 1 - 2 * share))) / 2, 4) for share in shares]
     return found | dict(zip(("rate", "low", "high"), rates, strict=True))
 
 
 def _same_subject(rows: Iterable[Row]) -> Iterable[dict[str, Any]]:
     """For each thing judged: what each user says of it in the end."""
-    found: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
+    found: dict[Thing, dict[str, Any]] = defaultdict(dict)
     for row in rows:
-        if pick := picked(row):
-            key = ("pick", prompt_key(row), *sorted({c["text"] for c in judged(row)}))
-            found[key][row["user_id"]] = pick[0]["text"]
-        elif row["kind"] == "rating" and (rated := completion(row)):
-            part = rated["reasoning"]["text"] if on_reasoning(row) else ""
-            key = ("thumb", prompt_key(row), rated["text"], part)
-            found[key][row["user_id"]] = row["payload"]["value"] > 0
+        subject = thing(row)
+        if subject and (pick := picked(row)):
+            found[subject][row["user_id"]] = pick[0]["text"]
+        elif subject and row["kind"] == "rating":
+            found[subject][row["user_id"]] = row["payload"]["value"] > 0
     return found.values()
-
-
-def _wilson(hits: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share, spread = hits / of, Z * Z / of
-    middle = share + spread / 2
-    half = Z * sqrt(share * (1 - share) / of + spread / of / 4)
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))

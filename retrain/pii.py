@@ -25,6 +25,7 @@ IBAN = re.compile(
 )
 CARD = re.compile(r"(?<![\d.-])[3-6](?:[ -]?\d){12,18}(?![\d-])")
 MOBILE = re.compile(r"(?<![\d.-])(?:\+?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![\d.-])")
+ANY = re.compile(r"[\d@]|::")  # without one of these there is nothing to look for
 PLANS = (
     (None, Leniency.VALID),
     ("CN", Leniency.STRICT_GROUPING),
@@ -44,6 +45,8 @@ class Found:
 
 def find(text: str) -> tuple[Found, ...]:
     """What there is, in order; where two readings overlap, the first kind of `Found` wins."""
+    if not ANY.search(text):
+        return ()
     found: list[Found] = []
     for new in _all(text):
         if all(new.end <= old.start or old.end <= new.start for old in found):

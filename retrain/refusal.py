@@ -6,10 +6,11 @@ from math import ceil
 from retrain.datasets import Example
 from retrain.parts import on_reasoning
 from retrain.recipe import Recipe
-from retrain.rows import Row, counts, is_train, picked, unfinished
+from retrain.rows import CORPUS, Row, counts, is_train, picked, unfinished
 from serve.settings import Settings
 
 MEASURE = {
+    CORPUS: CORPUS,
     "correction": "correction",
     "pick": "comparison",
     "thumb": "rating",
@@ -17,6 +18,7 @@ MEASURE = {
     "reasoning_thumb": "reasoning_rating",
 }
 PLURAL = {
+    CORPUS: "questions of the corpus",
     "correction": "corrections",
     "comparison": "decided comparisons",
     "rating": "thumbs",
@@ -37,7 +39,8 @@ def check_supply(
     settings: Settings,
     held: Mapping[str, int],
 ) -> str:
-    """The primary measure, of those that the recipe trains for the one with most held-out items.
+    """The primary measure: the corpus where the recipe trains on one, else, of what it trains for,
+    the one with most held-out items.
 
     It is fixed here, before anything is trained. `rows` are the curated ones, `heldout` the number
     of items by kind of feedback, `held` the rows in quarantine by reason. Raises Refusal.
@@ -48,7 +51,7 @@ def check_supply(
     problems = list(filter(None, [_one_sided(train), _too_few(recipe, found, train, settings)]))
     trained = [e["signal"] for stage in recipe.stages for e in stage.examples(found)]
     kinds = sorted({MEASURE[signal] for signal in trained}) or ["correction", "comparison"]
-    primary = max(kinds, key=lambda kind: heldout.get(kind, 0))
+    primary = max(kinds, key=lambda kind: (kind == CORPUS, heldout.get(kind, 0)))
     problems += filter(None, [_heldout_short(primary, heldout.get(primary, 0), settings)])
     if problems:
         raise Refusal(" ".join(filter(None, [*problems, _held(held)])))
@@ -75,7 +78,7 @@ def _nothing(rows: Sequence[Row], settings: Settings) -> str:
 
 
 def _one_sided(train: Sequence[Row]) -> str | None:
-    if any(row["kind"] == "correction" or picked(row) for row in train):
+    if any(row["kind"] in ("correction", CORPUS) or picked(row) for row in train):
         return None
     ratings = [row for row in train if row["kind"] == "rating"]
     if not ratings:
@@ -132,6 +135,12 @@ def _heldout_short(primary: str, have: int, settings: Settings) -> str | None:
     if short <= 0:
         return None
     share = settings.holdout_share
+    if primary == CORPUS:
+        return (
+            f"Too little to judge by: {have} held-out {PLURAL[primary]}; the gate needs at least "
+            f"{settings.min_heldout}. Write it with more documents, or hold out a larger share: "
+            "REDRAFT_HOLDOUT_SHARE=0.3 redraft corpus write."
+        )
     more = (
         f"about {ceil(short / share)} more {PLURAL[primary]}"
         if share

@@ -19,11 +19,12 @@ import click
 from prompts import Prompt, load_prompt
 from prompts.answer_first import DELIMITER
 from prompts.rewriting import rewriting_messages
+from retrain import guards
 from retrain.job import TrainJob
 from retrain.manifest import read_rows, seal, sha256, write_json
 from retrain.rewriter_rows import example, source_of, split, stream
 from retrain.rewriter_scores import score_by_source
-from serve.engines.base import Engine, Sampling
+from serve.engines.base import Engine, Options, Sampling
 from serve.engines.builtin import model_source
 from serve.settings import Settings, load_settings
 
@@ -123,6 +124,8 @@ def train_rewriter(
         **began,
     }
     facts["scores"] = _score(settings, prompt, trained, sample(held, scored))
+    if start is not None:
+        facts["guard"] = _guard(settings, start, trained).as_dict()
     folder = publish(trained, out, settings.home / "rewriters", facts)
     shutil.rmtree(work)
     return folder
@@ -229,14 +232,36 @@ def _score(
 ) -> dict[str, Any]:
     if not rows:
         return {}
-    from serve.engines import open_engine
+    from serve.engines import open_judging
 
-    engine = open_engine("transformers", settings.model, settings.home)
+    options = Options(**settings.engine_options)
+    engine = open_judging(settings.engine, settings.model, settings.home, options)
     try:
         engine.load_adapter("rewriter", trained)
         return score_by_source(rows, [_rewrite(engine, prompt, row) for row in rows])
     finally:
         engine.close()
+
+
+def _guard(settings: Settings, start: Path, trained: Path) -> guards.Guard:
+    """What guard `rewriter` found. Raises ClickException for an adapter worse than its start."""
+    from serve.engines import open_engine
+
+    engine = open_engine("transformers", settings.model, settings.home)
+    try:
+        for name, folder in (("start", start), ("rewriter", trained)):
+            engine.load_adapter(name, folder)
+        bench = guards.Bench(engine, None, "rewriter", (), rewriters=("start", "rewriter"))
+        found = guards.check("rewriter", bench)
+    finally:
+        engine.close()
+    if found is None or not found.held:
+        raise click.ClickException(
+            f"The new rewriter is worse than the one it went on from: {found and found.detail}. "
+            f"It is not published; its weights are in {trained}. Train on more data, or more "
+            "gently with --learning-rate."
+        )
+    return found
 
 
 def _rewrite(engine: Engine, prompt: Prompt, row: Mapping[str, Any]) -> str:

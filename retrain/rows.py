@@ -4,12 +4,23 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from feedback import users
+from feedback.reads import training_rows
 from prompts.answer_first import DELIMITER
 
 Row = dict[str, Any]
 Answer = list[dict[str, Any]]  # of one message
+CORPUS = "corpus"  # the kind of rows that are nobody's verdict (see retrain.corpus.rows)
 NO_WINNER = ("tie", "both_bad")
 TRUSTED = ("reviewer", "admin")
+
+
+def rows_in_force(session: Session) -> list[Row]:
+    """All feedback in force, each row with the `role` of its user."""
+    roles = {user.id: user.role for user in users.list_users(session)}
+    return [row | {"role": roles[row["user_id"]]} for row in training_rows(session)]
 
 
 def is_train(row: Row) -> bool:
@@ -19,6 +30,11 @@ def is_train(row: Row) -> bool:
 def trusted(row: Row) -> bool:
     """Whether one who answers for this server said it: their word is enough to teach by."""
     return row.get("role") in TRUSTED
+
+
+def vouched_for(row: Row) -> bool:
+    """Whether a reviewer looked at the row and kept it, or put it right."""
+    return bool((row.get("review") or {}).get("verdict") in ("keep", "fix"))
 
 
 def completion(row: Row, id: str | None = None) -> Row | None:

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime
 
+from apscheduler.job import Job
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
@@ -27,12 +29,15 @@ from feedback.errors import Conflict, RecordError
 from feedback.migrate import migrate
 from retrain import monitor
 from retrain.deploy import DeployError
+from retrain.forgetting import prune_all
 from retrain.start import Started, environment, resume_run, start_run
 from serve.settings import Settings, load_settings
 
 log = logging.getLogger("redraft")
 
 LOOK = 60  # seconds between two looks at the feedback
+SET_BACK = 5.0  # seconds; less is the clock being kept right
+PRUNE_HOURS = 6
 STOP_SECONDS = 10.0
 _started: list[Started] = []
 _resumed: set[str] = set()
@@ -58,8 +63,13 @@ def run_scheduler(settings: Settings) -> None:
         arrange(scheduler, settings, database)
         scheduler.start()
         log.info("Scheduler: %s, and after %d new events", settings.schedule, settings.min_events)
+        offset = wall_offset()
         while not asked:
             time.sleep(0.2)
+            before, offset = offset, wall_offset()
+            if before - offset > SET_BACK:
+                log.info("The clock was set back by %.0f s.", before - offset)
+                take_times_anew(scheduler, settings)
         scheduler.shutdown(wait=False)
     finally:
         _stop_children()
@@ -68,19 +78,18 @@ def run_scheduler(settings: Settings) -> None:
 
 def arrange(scheduler: BaseScheduler, settings: Settings, database: Database) -> None:
     """Give the scheduler its store and its jobs. Raises ScheduleError."""
-    wanted: dict[str, BaseTrigger] = {"events": IntervalTrigger(seconds=LOOK)}
-    if settings.schedule:
-        wanted["nightly"] = cron_trigger(settings.schedule)
+    triggers = _triggers(settings)
     store = SQLAlchemyJobStore(engine=database.bind)
     scheduler.add_jobstore(store)
     store.start(scheduler, "default")  # to see what is there before the scheduler starts
     kept = {job.id: job for job in store.get_all_jobs()}
     for id in kept:
-        if id not in wanted:
+        if id not in triggers:
             store.remove_job(id)
-    for id, trigger in wanted.items():
+    for id, trigger in triggers.items():
         # A kept job with the same trigger remembers its next time: if that has passed, it is late.
-        if id not in kept or str(kept[id].trigger) != str(trigger):
+        known = id in kept and str(kept[id].trigger) == str(trigger)
+        if not known or _is_beyond(kept[id], trigger):
             scheduler.add_job(
                 f"retrain.schedule:{id}",
                 trigger,
@@ -90,6 +99,35 @@ def arrange(scheduler: BaseScheduler, settings: Settings, database: Database) ->
                 misfire_grace_time=None,
                 replace_existing=True,
             )
+
+
+def take_times_anew(scheduler: BaseScheduler, settings: Settings) -> None:
+    """After the clock was set back: what would come later than a new job comes when that would."""
+    triggers = _triggers(settings)
+    for job in scheduler.get_jobs():
+        if _is_beyond(job, triggers[job.id]):
+            scheduler.reschedule_job(job.id, trigger=triggers[job.id])
+
+
+def wall_offset() -> float:
+    """Seconds from the clock that never goes back to the one on the wall."""
+    return time.time() - time.monotonic()
+
+
+def _triggers(settings: Settings) -> dict[str, BaseTrigger]:
+    wanted: dict[str, BaseTrigger] = {"events": IntervalTrigger(seconds=LOOK)}
+    if settings.schedule:
+        wanted["nightly"] = cron_trigger(settings.schedule)
+    if settings.retention_days:
+        wanted["retention"] = IntervalTrigger(hours=PRUNE_HOURS)
+    return wanted
+
+
+def _is_beyond(job: Job, trigger: BaseTrigger) -> bool:
+    """Whether the job is due later than the same one begun now: the clock went wrong, then right,
+    and an interval's job would wait until the wrong time comes."""
+    first = trigger.get_next_fire_time(None, datetime.now(UTC))
+    return first is not None and job.next_run_time > first
 
 
 def cron_trigger(line: str) -> CronTrigger:
@@ -116,6 +154,19 @@ def events() -> None:
     """The job of every minute: the canary is judged, a run starts if there is enough new feedback,
     and an interrupted one goes on."""
     _look(load_settings().min_events)
+
+
+def retention() -> None:
+    """The job that erases what is older than `REDRAFT_RETENTION_DAYS`."""
+    settings = load_settings()
+    database = open_database(settings.database_url)
+    try:
+        if settings.retention_days and (count := prune_all(settings, database)):
+            log.info("Erased the texts of %d conversations past retention.", count)
+    except RecordError as error:
+        log.warning("%s", error)
+    finally:
+        database.close()
 
 
 def _look(enough: int) -> None:

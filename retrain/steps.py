@@ -1,105 +1,135 @@
 """The steps of a run, in order. Each is `step(work, folder) -> facts` for the folder's manifest."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from feedback import runs
-from retrain import curate, datasets, deploy, gate, guards, noise, recipe as recipes, refusal
-from retrain.evaluate.items import Item, count_by_kind, held_out_items, taught_comparisons
-from retrain.evaluate.measure import Gain, measure
-from retrain.evaluate.written import judge_of, written_gains
-from retrain.manifest import read_json, read_rows, write_json, write_rows
-from retrain.rows import Row, counts, is_train, unfinished, without_tokens
-from retrain.snapshot import ROWS, freeze_snapshot
+from feedback.queue import fill_queue
+from retrain import (
+    curate,
+    datasets,
+    deploy,
+    gate,
+    guards,
+    noise,
+    recipe as recipes,
+    refusal,
+    replay,
+    report as page,
+    select,
+)
+from retrain.corpus.stage import CorpusError
+from retrain.evaluate.items import count_by_kind, held_out_items
+from retrain.evaluate.measure import Gain
+from retrain.evaluate.step import evaluate
+from retrain.manifest import read_json, read_rows, write_json, write_rows, write_text
+from retrain.origin import check_served, origin
+from retrain.queue import queue
+from retrain.rows import CORPUS, Row, counts, is_train, unfinished, without_tokens
+from retrain.snapshot import DROPPED, OF_CORPUS, ROWS, freeze_snapshot
 from retrain.train import train
-from retrain.work import QUARANTINE, Unusable, Work
-from serve.engines import open_engine, resolve
-from serve.engines.base import BASE, Engine
+from retrain.work import QUARANTINE, REPORT, Work, engine_with
+from serve.engines import resolve, says
 
 log = logging.getLogger("redraft")
 
-GUARD_PROMPTS = 8
-WEIGHTLESS = {
-    "echo": "Engine echo repeats and has no weights to train.",
-    "openai": "Engine openai has no weights to train: they are its server's, which takes no "
-    "adapters.",
-}
-
 
 def snapshot(work: Work) -> dict[str, Any]:
-    """Freeze the feedback of this moment, in `snapshots/`."""
-    manifest = freeze_snapshot(work.database, work.snapshot, work.settings)
+    """Freeze the feedback of this moment, and the corpus, in `snapshots/`."""
+    corpus = work.recipe.get(CORPUS)
+    try:
+        manifest = freeze_snapshot(work.database, work.snapshot, work.settings, corpus)
+    except CorpusError as error:
+        raise refusal.Refusal(str(error)) from error
     work.tracker.froze(manifest["last_feedback_seq"])
     return manifest
 
 
 def curated(work: Work, folder: Path) -> dict[str, Any]:
     """The rows that count."""
-    steps = _given(work).curate if work.recipe else curate.DEFAULT
+    steps = _given(work).curate if _is_given(work) else curate.DEFAULT
     found = curate.curate(read_rows(work.snapshot / ROWS), work.settings, steps)
-    rows = [_known_tokens(row, work.settings.model) for row in found.rows]
+    learned = read_rows(work.snapshot / OF_CORPUS) if CORPUS in work.recipe else []
+    kept, reports = _selected(work, [*found.rows, *learned])
+    gone = [*found.dropped, *curate.dropped("select", [*found.rows, *learned], kept)]
+    rows = [_known_tokens(row, work.settings.model) for row in kept]
     write_rows(folder / ROWS, rows)
     write_rows(folder / QUARANTINE, found.quarantine)
-    for report in found.reports:
+    write_rows(folder / DROPPED, gone)
+    by_people = [row for row in kept if row["kind"] != CORPUS]
+    waiting = list(queue(by_people, found.quarantine, work.settings.review_share))
+    with work.database.session() as session:
+        fill_queue(session, work.run_id, waiting)
+    reports = [*found.reports, *reports]
+    for report in reports:
         told = {**report.dropped, **report.held, **report.changed}
         log.info("%s: %d rows, %d stay %s", report.step, report.rows_in, report.rows_out, told)
     return {
         "rows": len(rows),
-        "steps": [report.as_dict() for report in found.reports],
+        "steps": [report.as_dict() for report in reports],
         "quarantine": counts(found.quarantine, "reason"),
-        "label_noise": noise.estimate(rows),
+        "label_noise": noise.estimate(found.rows),
         **_sizes(rows),
     }
 
 
+def _selected(work: Work, rows: list[Row]) -> tuple[list[Row], list[curate.Report]]:
+    """The rows that a run has room for; what was left out as a report, where something was."""
+    settings, champion = work.settings, work.champion()
+    train, most = sum(map(is_train, rows)), settings.max_train_rows
+    if train <= most or says(resolve(settings.engine, settings.quantization), "WEIGHTLESS"):
+        return rows, []
+    name = champion.name if champion else None
+    with ExitStack() as opened:
+        engine = None
+        if select.needs_engine(settings.select):
+            engine = opened.enter_context(engine_with(work, [name] if name else []))
+        means = select.Means(engine, name, work.tracker.tick)
+        how = (settings.select, most, settings.earlier_share, _seen(work))
+        kept = select.select(rows, *how, means)
+    why = {f"beyond {most} training rows, chosen by {settings.select}": len(rows) - len(kept)}
+    return kept, [curate.Report("select", len(rows), len(kept), why, {}, {})]
+
+
 def recipe(work: Work, folder: Path) -> dict[str, Any]:
     """What to train on which examples, and what to judge by; or a Refusal."""
-    engine = resolve(work.settings.engine)
-    if engine in WEIGHTLESS:
-        raise refusal.Refusal(f"{WEIGHTLESS[engine]} Start with REDRAFT_ENGINE=auto.")
+    if why := says(resolve(work.settings.engine, work.settings.quantization), "WEIGHTLESS"):
+        raise refusal.Refusal(f"{why} Start with REDRAFT_ENGINE=auto.")
     rows = read_rows(work.folder / "curate" / ROWS)
     train_rows = [row for row in rows if is_train(row)]
     found = {name: datasets.build(name, train_rows) for name in recipes.eaten()}
-    chosen = _given(work) if work.recipe else recipes.decide(found)
+    curation = work.done("curate")
+    wrong = noise.to_train_with(curation["label_noise"])
+    chosen = _given(work) if _is_given(work) else recipes.decide(found, wrong)
     heldout = count_by_kind(held_out_items(rows))
-    held = work.done("curate").get("quarantine", {})
+    held = curation.get("quarantine", {})
     primary = refusal.check_supply(chosen, found, rows, heldout, work.settings, held)
+    beside: list[datasets.Example] = []
     for number, stage in enumerate(chosen.stages, 1):
-        write_rows(folder / f"{number}-{stage.trainer}.jsonl", stage.examples(found))
+        examples = stage.examples(found)
+        if stage.trainer == "sft":
+            of_corpus = sum(e["signal"] == CORPUS for e in examples)
+            own = len(examples) - of_corpus
+            beside = replay.replayed(own, work.settings, draw=_seen(work), corpus=of_corpus)
+            examples += beside
+        write_rows(folder / f"{number}-{stage.trainer}.jsonl", examples)
     write_json(folder / "recipe.json", chosen.as_dict())
     log.info("Recipe: %s. Judged by held-out %ss.", "; ".join(chosen.reasons), primary)
-    champion = work.champion()
+    check_served(work, chosen)
+    parent, why = origin(work, chosen)
+    log.info("Training begins %s.", why)
     return {
         "primary": primary,
-        "reasons": chosen.reasons,
+        "reasons": (*chosen.reasons, why),
         "heldout": heldout,
         "examples": {name: len(examples) for name, examples in found.items()},
+        "replay": counts(beside, "signal"),
         "unfinished_comparisons": sum(map(unfinished, train_rows)),
-        "parent": champion.name if champion else None,
+        "parent": parent,
     }
-
-
-def evaluate(work: Work, folder: Path) -> dict[str, Any]:
-    """Candidate against champion on held-out feedback and guards, in the engine that serves."""
-    candidate, champion = work.done("train")["adapter"], work.champion()
-    against = champion.name if champion else None
-    rows = read_rows(work.folder / "curate" / ROWS)
-    items = held_out_items(rows)
-    verdict = judge_of(taught_comparisons(rows), items)
-    with _engine(work, [candidate, *([against] if against else [])]) as engine:
-        gains = measure(engine, items, against, candidate, work.tracker.tick)
-        if verdict.believed:
-            written = written_gains(engine, items, verdict, against, candidate, work.tracker.tick)
-            gains = [gain for gain in gains if gain.kind != "comparison"] + written
-        bench = guards.Bench(engine, against, candidate, _prompts(items), work.tracker.check)
-        found = [guards.check(name, bench) for name in _told(work, guards.names())]
-    write_rows(folder / "gains.jsonl", [gain.as_dict() for gain in gains])
-    write_json(folder / "guards.json", [guard.as_dict() for guard in found])
-    write_json(folder / "judge.json", verdict.as_dict())
-    return {"candidate": candidate, "champion": against or BASE, "items": len(gains)}
 
 
 def judge(work: Work, folder: Path) -> dict[str, Any]:
@@ -113,13 +143,21 @@ def judge(work: Work, folder: Path) -> dict[str, Any]:
     names = {"candidate": done["candidate"], "champion": done["champion"]}
     rows = work.done("curate")["rows"]
     story = (
-        f"{new_events(work)} new events → {rows} rows → {done['candidate']} "
+        f"{_beginning(work)}{new_events(work)} new events → {rows} rows → {done['candidate']} "
         f"{gate.summary(decision)}"
     )
     report = {**names, **decision.as_dict(), "story": story, "snapshot": work.snapshot.name}
-    report["judge"] = read_json(evaluation / "judge.json")
+    for part in ("judge", "preference", "endpoint", "overlap"):
+        report[part] = read_json(evaluation / f"{part}.json")
     write_json(folder / "report.json", report)
+    write_text(folder / REPORT, _page(work, report, gains))
     return {**names, "promote": decision.promote, "reasons": decision.reasons, "story": story}
+
+
+def _page(work: Work, report: dict[str, Any], gains: list[Gain]) -> str:
+    done = {name: work.done(name) for name in ("snapshot", "curate", "recipe", "train")}
+    items = held_out_items(read_rows(work.folder / "curate" / ROWS))
+    return page.render(work.run_id, report, done, gains, items)
 
 
 def settle(work: Work, folder: Path) -> dict[str, Any]:
@@ -134,10 +172,15 @@ def settle(work: Work, folder: Path) -> dict[str, Any]:
 
 def new_events(work: Work) -> int:
     """How many rows of the snapshot the run before this one had not seen."""
+    seen = _seen(work)
+    return sum(row["seq"] > seen for row in read_rows(work.snapshot / ROWS))
+
+
+def _seen(work: Work) -> int:
+    """The last event that a run before this one had in its snapshot."""
     with work.database.reading() as session:
         before = [r for r in runs.list_runs(session) if len(r.id) <= len(work.run_id)]
-    seen = max((r.last_feedback_seq for r in before if r.id < work.run_id), default=0)
-    return sum(row["seq"] > seen for row in read_rows(work.snapshot / ROWS))
+    return max((r.last_feedback_seq for r in before if r.id < work.run_id), default=0)
 
 
 Step = Callable[[Work, Path], dict[str, Any]]
@@ -149,6 +192,17 @@ STEPS: dict[str, Step] = {
     "gate": judge,
     "deploy": settle,
 }
+
+
+def _beginning(work: Work) -> str:
+    """How the story of a run begins that learns a corpus."""
+    corpus = work.done("snapshot").get(CORPUS)
+    return f"{corpus['rows']} rows of {Path(corpus['folder']).name} and " if corpus else ""
+
+
+def _is_given(work: Work) -> bool:
+    """Whether somebody said what to train; a corpus alone leaves that to be decided."""
+    return any(name != CORPUS for name in work.recipe)
 
 
 def _given(work: Work) -> recipes.Recipe:
@@ -163,30 +217,3 @@ def _known_tokens(row: Row, model: str) -> Row:
     """The row without token ids of another base model, which mean nothing to this one."""
     kept = [c if c["base_model"] == model else without_tokens(c) for c in row["completions"]]
     return {**row, "completions": kept}
-
-
-def _told(work: Work, names: list[str]) -> Iterator[str]:
-    """The names, each told as progress before it is given."""
-    for number, name in enumerate(names):
-        work.tracker.tick(number, len(names), part=f"guard {name}")
-        yield name
-
-
-def _prompts(items: list[Item]) -> list[guards.Messages]:
-    distinct: dict[str, guards.Messages] = {repr(item.messages): item.messages for item in items}
-    return [*distinct.values()][:GUARD_PROMPTS]
-
-
-@contextmanager
-def _engine(work: Work, names: list[str]) -> Iterator[Engine]:
-    # On this machine's own weights, whichever engine serves: what is judged is the adapter.
-    engine = open_engine("transformers", work.settings.model, work.settings.home)
-    try:
-        for name in names:
-            folder = work.settings.home / "adapters" / name
-            if not folder.is_dir():
-                raise Unusable(f"Adapter {name} is gone from {folder.parent}. Start a new run.")
-            engine.load_adapter(name, folder)
-        yield engine
-    finally:
-        engine.close()

@@ -1,17 +1,20 @@
 """The stages of a recipe, one trainer after the other, and the adapter that comes of them."""
 
-import importlib
 import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 from feedback import adapters
+from retrain import launch
 from retrain.datasets import columns
 from retrain.job import TrainJob
 from retrain.manifest import read_json, read_rows, seal, sealed, sha256, start_over, sync_folder
+from retrain.recipe import REWARD
+from retrain.rows import CORPUS
 from retrain.work import Work
 from serve.engines.builtin import model_source
+from serve.engines.device import settle_device
 
 log = logging.getLogger("redraft")
 
@@ -20,21 +23,25 @@ WEIGHTS = "adapter_model.safetensors"
 
 def train(work: Work, folder: Path) -> dict[str, Any]:
     """Train every stage that is not done, publish and register the adapter; facts of the step."""
+    settle_device(work.settings.device)
     parent = work.done("recipe")["parent"]
     start = _adapter_folder(work, parent) if parent else None
     stages = read_json(work.folder / "recipe" / "recipe.json")["stages"]
-    results = []
+    results, reward = [], None
     for number, stage in enumerate(stages, 1):
         name = f"{number}-{stage['trainer']}"
-        results.append(_stage(work, name, stage, start))
-        start = work.folder / "stages" / name / "adapter"
+        results.append(_stage(work, name, stage, start, reward))
+        made = work.folder / "stages" / name / "adapter"
+        start, reward = (start, made) if stage["trainer"] == REWARD else (made, reward)
     if start is None:
         raise ValueError("The recipe has no stages.")
     name = publish(work, start, parent)
     return {"adapter": name, "parent": parent, "stages": results}
 
 
-def _stage(work: Work, name: str, stage: dict[str, Any], start: Path | None) -> dict[str, Any]:
+def _stage(
+    work: Work, name: str, stage: dict[str, Any], start: Path | None, reward: Path | None
+) -> dict[str, Any]:
     folder = work.folder / "stages" / name
     if (done := sealed(folder)) is not None:
         return done
@@ -46,11 +53,12 @@ def _stage(work: Work, name: str, stage: dict[str, Any], start: Path | None) -> 
         out=folder / "adapter",
         rows=rows,
         start=start,
+        reward=reward,
         seed=work.settings.seed,
         settings=stage["settings"],
         progress=work.tracker.tick,
     )
-    result = importlib.import_module(f"retrain.trainers.{stage['trainer']}").train(job)
+    result = launch.train(stage["trainer"], job, work.settings.train_processes)
     log.info("Stage %s: %s", name, result)
     return seal(folder, {"stage": name, "result": result})
 
@@ -96,6 +104,7 @@ def _put(work: Work, trained: Path, place: Path, parent: str | None) -> None:
         "run": work.run_id,
         "snapshot": work.snapshot.name,
         "recipe": recipe,
+        CORPUS: work.done("snapshot").get(CORPUS),
     }
     seal(part, facts)
     part.rename(place)

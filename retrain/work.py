@@ -1,6 +1,7 @@
 """What the steps of a run share: its settings, its record, its folders."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from feedback.database import Database
 from feedback.tables import Adapter
 from retrain.manifest import MANIFEST, read_json, sealed
 from retrain.progress import Tracker
+from serve.engines import open_judging
+from serve.engines.base import Engine, Options
 from serve.settings import Settings
 
 QUARANTINE = "quarantine.jsonl"  # in the folder of step curate
+REPORT = "report.html"  # in the folder of step gate
 
 
 class Unusable(Exception):
@@ -59,6 +63,11 @@ def run_folder(settings: Settings, run_id: str) -> Path:
     return settings.home / "runs" / run_id
 
 
+def report_page(settings: Settings, run_id: str) -> Path:
+    """Where the run's report for people is, once it was judged."""
+    return run_folder(settings, run_id) / "gate" / REPORT
+
+
 def quarantine(settings: Settings, run_id: str) -> tuple[Path, dict[str, int]]:
     """(the file, how many rows in it for which reason) of what the run held back."""
     folder = run_folder(settings, run_id) / "curate"
@@ -67,3 +76,20 @@ def quarantine(settings: Settings, run_id: str) -> tuple[Path, dict[str, int]]:
     except FileNotFoundError:
         found = {}
     return folder / QUARANTINE, found
+
+
+@contextmanager
+def engine_with(work: Work, names: list[str]) -> Iterator[Engine]:
+    """An engine with these adapters. Raises Unusable when one is gone."""
+    settings = work.settings
+    options = Options(**settings.engine_options)
+    engine = open_judging(settings.engine, settings.model, settings.home, options)
+    try:
+        for name in names:
+            folder = settings.home / "adapters" / name
+            if not folder.is_dir():
+                raise Unusable(f"Adapter {name} is gone from {folder.parent}. Start a new run.")
+            engine.load_adapter(name, folder)
+        yield engine
+    finally:
+        engine.close()

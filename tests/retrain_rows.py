@@ -49,6 +49,7 @@ def _row(kind: str, payload: Row, drafts: list[Row], about: str | None, **own: A
         "completions": drafts,
         "created_at": iso(_BEGIN + timedelta(hours=seq)),
         "role": "user",
+        "review": None,
         **own,
     }
 
@@ -56,6 +57,11 @@ def _row(kind: str, payload: Row, drafts: list[Row], about: str | None, **own: A
 def correction(text: str, original: str | Row = "Something else entirely.", **own: Any) -> Row:
     answer = original if isinstance(original, dict) else draft(original)
     return _row("correction", {"text": text}, [answer], answer["id"], **own)
+
+
+def of_corpus(text: str, **own: Any) -> Row:
+    """An answer of a corpus, which nobody gave a verdict on."""
+    return _row("corpus", {"text": text}, [], None, user_id="", **own)
 
 
 def rating(value: int, answer: str | Row = "An answer.", **own: Any) -> Row:

@@ -5,16 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, wait_until
+from corpus_dataset import make_corpus
 from retrain_rows import record_corrections
 
 from feedback import runs
-from feedback.database import Database, open_database
-from feedback.migrate import migrate
+from feedback.database import Database
 from retrain.manifest import read_rows
 from retrain.start import environment
 from retrain.watch import where
@@ -27,14 +26,6 @@ RETRAIN = [sys.executable, "-m", "serve.cli", "retrain"]
 def settings(tmp_path: Path) -> Settings:
     url = f"sqlite:///{tmp_path / 'redraft.db'}"
     return Settings(home=tmp_path, database_url=url, engine="echo")
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    found = open_database(settings.database_url)
-    migrate(found)
-    yield found
-    found.close()
 
 
 def retrain(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +44,28 @@ def test_a_refusal_has_its_own_exit_code_and_says_why(settings: Settings) -> Non
     assert retrain(settings, "resume").stderr.startswith("No run was interrupted")
 
 
+@pytest.mark.slow
+def test_the_report_of_the_newest_run_that_was_judged_is_found(
+    settings: Settings, database: Database
+) -> None:
+    assert "No run was judged yet." in retrain(settings, "report").stderr
+    for message in ("better", "worse"):
+        with database.session() as session:
+            run_id = runs.claim_run(session, {}).id
+        with database.session() as session:
+            runs.finish_run(session, run_id, "refused", message)
+    for run_id in ("r-0001", "r-0002"):
+        missing = retrain(settings, "report", run_id)
+        assert missing.returncode == 1 and f"Run {run_id} has no report" in missing.stderr
+    page = settings.home / "runs" / "r-0001" / "gate" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("a page")
+    for asked in ((), ("r-0001",)):
+        assert retrain(settings, "report", *asked).stdout == f"{page}\n"
+    assert "r-0009" in retrain(settings, "report", "r-0009").stderr
+
+
+@pytest.mark.slow
 def test_what_waits_in_quarantine_is_shown(settings: Settings, database: Database) -> None:
     record_corrections(database, "m", 4, user="mallory", role="user")
     refused = retrain(settings.model_copy(update={"engine": "transformers"}), "now")
@@ -68,6 +81,7 @@ def test_what_waits_in_quarantine_is_shown(settings: Settings, database: Databas
     assert {one["step"] for one in held} == {"min_users"}
 
 
+@pytest.mark.slow
 def test_json_is_one_line(settings: Settings) -> None:
     done = retrain(settings, "now", "--json")
     assert json.loads(done.stdout)["state"] == "refused"
@@ -93,6 +107,7 @@ def test_a_running_run_is_named(settings: Settings, database: Database) -> None:
     assert "Run r-0001 is running since" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_names_the_way_on_and_is_resumed(
     settings: Settings, database: Database
 ) -> None:
@@ -113,6 +128,23 @@ def test_a_bad_recipe_starts_nothing(settings: Settings, tmp_path: Path) -> None
     done = retrain(settings, "now", "--recipe", str(file))
     assert done.returncode == 1 and "trainer 'magic'. Known:" in done.stderr
     assert "No run yet" in retrain(settings, "status").stdout
+
+
+def test_a_corpus_that_is_not_written_starts_nothing(settings: Settings, tmp_path: Path) -> None:
+    done = retrain(settings, "now", "--corpus", str(tmp_path / "shop"))
+    assert done.returncode == 1
+    assert "Stage write is not done in" in done.stderr and "redraft corpus write" in done.stderr
+    assert "No run yet." in retrain(settings, "status").stdout
+
+
+def test_recipe_corpus_takes_the_one_at_home(settings: Settings, database: Database) -> None:
+    made = make_corpus(settings.home / "documents")
+    made.rename(settings.home / "corpus")
+    assert retrain(settings, "now", "--recipe", "corpus").returncode == 4, "engine echo"
+    with database.reading() as session:
+        (run,) = runs.list_runs(session)
+    assert run.recipe["corpus"]["folder"] == str(settings.home / "corpus")
+    assert (settings.home / "snapshots/s-0001/corpus.jsonl").is_file()
 
 
 def test_ctrl_c_stops_the_run_for_later(settings: Settings, database: Database) -> None:

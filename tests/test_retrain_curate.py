@@ -5,7 +5,7 @@ import copy
 import pytest
 from retrain_rows import comparison, correction, draft, rating
 
-from retrain import curate
+from retrain import curate, datasets
 from retrain.rows import Row
 from serve.settings import Settings
 
@@ -13,6 +13,10 @@ SETTINGS = Settings(max_rows_per_user=3, languages="en")
 
 
 FRENCH = "Le délai de remboursement est de quarante-cinq jours à partir de la date de l'achat."
+
+
+def reviewed(row: Row, verdict: str, text: str | None = None) -> Row:
+    return {**row, "review": {"verdict": verdict, "text": text}}
 
 
 def everything() -> list[Row]:
@@ -27,6 +31,8 @@ def everything() -> list[Row]:
             rows += [rating(1, "Buy.", **same | {"prompt": 'Say "buy"!'})]
         rows += [correction(" \u200b", split=split), correction(FRENCH, split=split)]
         rows += [rating(1, prompt="I am ada@example.org, cafe\u0301.", split=split)]
+        rows += [reviewed(rating(1, split=split), "drop")]
+        rows += [reviewed(rating(-1, split=split), "fix", "As a reviewer wrote it.")]
         moment = {"created_at": "2026-01-01T00:00:00.000000Z", "user_id": "usr_1"}
         rows += [rating(1, f"text {n}", split=split, **moment) for n in range(30)]
     return rows
@@ -39,9 +45,15 @@ def test_a_step_takes_rows_out_or_changes_texts_and_counts_them(step: str) -> No
     found = curate.curate(rows, SETTINGS, [step])
     (report,) = found.reports
     assert rows == before
+    known = [{"step": step, "feedback_id": row["feedback_id"]} for row in rows]
+    assert [one for one in known if one in found.dropped] == found.dropped
+    assert len(found.dropped) == sum(report.dropped.values())
     if step in curate.FREEZING:
-        assert [row["feedback_id"] for row in found.rows] == [row["feedback_id"] for row in rows]
-        changed = sum(one != other for one, other in zip(found.rows, rows, strict=True))
+        before_it = {row["feedback_id"]: row for row in rows}
+        order = [row["feedback_id"] for row in found.rows]
+        assert order == [id for id in before_it if id in set(order)]
+        assert len(rows) - len(order) == sum(report.dropped.values())
+        changed = sum(row != before_it[row["feedback_id"]] for row in found.rows)
         assert changed == sum(report.changed.values()) > 0
         return
     assert found.rows == [row for row in rows if row in found.rows], "in order, unchanged"
@@ -76,12 +88,106 @@ def test_a_verdict_on_a_question_is_no_lesson_in_answering() -> None:
     assert found.reports[0].dropped == {"about a question, not an answer": 1}
 
 
+class TestReviews:
+    def test_a_dropped_row_teaches_nothing(self) -> None:
+        found = curate.curate([reviewed(rating(1), "drop"), rating(1)], SETTINGS, curate.FREEZING)
+        assert len(found.rows) == 1
+        assert found.reports[0].dropped == {"dropped by a reviewer": 1}
+
+    def test_a_fixed_correction_has_the_reviewers_text(self) -> None:
+        (row,) = frozen(reviewed(correction("Teh lamp."), "fix", "The lamp."))
+        assert (row["kind"], row["payload"]["text"]) == ("correction", "The lamp.")
+        assert "The lamp." not in str(row["review"]), "no copy that nothing masks"
+
+    def test_a_fixed_thumb_and_a_fixed_pick_are_corrections(self) -> None:
+        thumb, pick = rating(1, "Bad."), comparison(1, "a", "b")
+        drawn = comparison("tie", "a", "b")
+        rows = frozen(*(reviewed(row, "fix", "Good.") for row in (thumb, pick, drawn)))
+        assert {row["kind"] for row in rows} == {"correction"}
+        assert [row["completion_id"] for row in rows] == [
+            thumb["completion_id"],
+            pick["payload"]["chosen"],
+            drawn["payload"]["shown"][0],
+        ]
+        assert [e["chosen"][0]["content"] for e in datasets.build("preference", rows)] == (
+            ["Good."] * 3
+        )
+
+    def test_a_fix_without_its_text_teaches_nothing(self) -> None:
+        assert frozen(reviewed(correction("x"), "fix", None)) == []
+
+    def test_a_fix_is_masked_like_the_users_own_words(self) -> None:
+        fix = "Write to bob@example.org."
+        (row,) = frozen(reviewed(correction("x", role="user"), "fix", fix))
+        assert row["payload"]["text"] == fix, "what a reviewer wrote is public"
+        kept = reviewed(correction(fix, role="user"), "keep")
+        assert "[EMAIL]" in frozen(kept)[0]["payload"]["text"], "what one let through is not"
+
+    @pytest.mark.parametrize("verdict", ["keep", "fix"])
+    def test_what_a_reviewer_let_through_leaves_quarantine(self, verdict: str) -> None:
+        alone = [correction(f"{n} days.", user_id="usr_1") for n in range(3)]
+        assert len(curate.curate(alone, SETTINGS).quarantine) == 3
+        text = "Nine days." if verdict == "fix" else None
+        (row,) = frozen(reviewed(alone[0], verdict, text))
+        found = curate.curate([row, *alone[1:]], SETTINGS)
+        assert [kept["feedback_id"] for kept in found.rows] == [row["feedback_id"]]
+        assert len(found.quarantine) == 2
+
+    def test_what_was_let_through_backs_what_others_say(self) -> None:
+        question = {"prompt": "How long is the refund window of the lamp?"}
+        mine = correction("The refund window is 45 days.", user_id="usr_1", **question)
+        others = correction("45 days.", user_id="usr_2", **question)
+        strict = SETTINGS.model_copy(update={"min_users": 3})
+        found = curate.curate([mine, others, rating(1, user_id="usr_3")], strict, ["min_users"])
+        assert len(found.quarantine) == 2
+        rows = [reviewed(mine, "keep"), others, rating(1, user_id="usr_3")]
+        assert curate.curate(rows, strict, ["min_users"]).rows == rows
+
+
+def frozen(*rows: Row) -> list[Row]:
+    return curate.curate(rows, SETTINGS, curate.FREEZING).rows
+
+
 def test_the_newest_of_duplicates_stays() -> None:
     up, down = rating(1, "same", prompt="q"), rating(-1, "same", prompt="q")
     elsewhere = rating(1, "same", prompt="another")
     other_user = rating(1, "same", prompt="q", user_id="usr_2")
     found = curate.curate([up, down, elsewhere, other_user], SETTINGS, ["duplicates"])
     assert found.rows == [down, elsewhere, other_user]
+
+
+LONG = "Where in the town hall of Trondheim do I get a new passport for my younger {}?"
+TOLD = "You get it at the desk on the second floor, from Monday to Friday, {} noon."
+
+
+def said(who: str = "son", when: str = "before", end: str = "", **own: str) -> Row:
+    return correction(TOLD.format(when) + end, prompt=LONG.format(who), **own)
+
+
+@pytest.mark.parametrize(
+    ("other", "duplicate"),
+    [
+        (said(end=" Really!"), True),
+        (said(when="well before"), True),
+        (said(end=" It costs 45 euros and takes 3 weeks."), False),
+        (said("son at 7"), False),
+        (said(user_id="usr_2"), False),
+        (said(split="heldout"), False),
+        (rating(1, TOLD, prompt=LONG.format("son")), False),
+    ],
+)
+def test_nearly_the_same_of_one_user_is_said_once(other: Row, duplicate: bool) -> None:
+    first = said()
+    found = curate.curate([first, other], SETTINGS, ["near_duplicates"])
+    assert found.rows == ([other] if duplicate else [first, other]), "the newest stays"
+
+
+def test_opposite_verdicts_are_no_near_duplicates() -> None:
+    one, other = TOLD.format("before"), TOLD.format("before") + " Really!"
+    rows = [rating(1, one, prompt="q"), rating(-1, other, prompt="q")]
+    rows += [comparison(0, one, "No.", prompt="q"), comparison(1, other, "No.", prompt="q")]
+    rows += [comparison("tie", one, "No.", prompt="q"), comparison("both_bad", other, "No.")]
+    assert curate.curate(rows, SETTINGS, ["near_duplicates"]).rows == rows
 
 
 def test_the_cap_keeps_the_newest_rows_of_each_user() -> None:

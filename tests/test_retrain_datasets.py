@@ -28,9 +28,9 @@ def test_every_dataset_names_its_source_and_takes_it_off(name: str) -> None:
 
 def test_unknown_datasets_are_named() -> None:
     with pytest.raises(
-        datasets.UnknownDataset, match="'kto'. Known: grpo, preference, rewriter, sft"
+        datasets.UnknownDataset, match="'none'. Known: grpo, kto, preference, rewriter, sft"
     ):
-        build("kto", [])
+        build("none", [])
 
 
 def test_sft_takes_corrections_picks_and_praise() -> None:
@@ -59,6 +59,47 @@ def test_sft_counts_a_text_once_a_user_at_the_higher_weight() -> None:
     rows = [rating(1, one, prompt="q"), comparison(0, one, "b", prompt="q")]
     assert [(e["weight"], e["signal"]) for e in build("sft", rows)] == [(1.0, "pick")]
     assert len(build("sft", [*rows, rating(1, one, prompt="q", user_id="usr_2")])) == 2
+
+
+def test_kto_takes_lone_thumbs_of_both_directions() -> None:
+    rows = [rating(1, "good"), rating(-1, "bad"), correction("right"), comparison(0, "a", "b")]
+    examples = build("kto", rows)
+    assert texts(examples, "completion") == ["good", "bad"]
+    assert [e["label"] for e in examples] == [True, False]
+
+
+def test_kto_leaves_out_praise_of_what_its_user_corrected() -> None:
+    one, two = draft("first"), draft("second")
+    rows = [rating(1, one), correction("better", one), rating(-1, two), correction("best", two)]
+    assert texts(build("kto", rows), "completion") == ["second"]
+    rows[1]["user_id"] = "usr_2"
+    assert texts(build("kto", rows), "completion") == ["first", "second"]
+
+
+def test_kto_counts_a_users_newest_thumb_on_a_text() -> None:
+    rows = [rating(1, "same", prompt="q"), rating(-1, "same", prompt="q")]
+    assert [e["label"] for e in build("kto", rows)] == [False]
+    other = rating(1, "same", prompt="q", user_id="usr_2")
+    assert [e["label"] for e in build("kto", [*rows, other])] == [False, True]
+
+
+@pytest.mark.parametrize("role", ["reviewer", "admin"])
+def test_a_reviewers_word_overrules_others_on_the_same_answer(role: str) -> None:
+    praised = rating(1, "wrong", prompt="q")
+    edited = correction("worse", "wrong", prompt="q", user_id="usr_2")
+    other = rating(1, "wrong", prompt="p")
+    review = rating(-1, "wrong", prompt="q", user_id="usr_3", role=role)
+    assert [e["label"] for e in build("kto", [praised, edited, other, review])] == [True, False]
+    assert texts(build("sft", [praised, edited, other, review]), "prompt") == ["p"]
+    assert len(build("sft", [praised, edited, other, {**review, "role": "user"}])) == 3
+
+
+def test_a_reviewers_pick_overrules_others_between_the_same_drafts() -> None:
+    picks = [comparison(n, "a", "b", prompt="q", user_id=f"usr_{n}") for n in (0, 1)]
+    picks[1]["role"] = "reviewer"
+    assert texts(build("preference", picks), "chosen") == ["b"]
+    elsewhere = comparison(0, "a", "b", prompt="p")
+    assert texts(build("preference", [*picks, elsewhere]), "chosen") == ["b", "a"]
 
 
 def test_preference_pairs_the_pick_with_each_other_draft_shown() -> None:
@@ -131,7 +172,7 @@ def test_grpo_leaves_out_drafts_without_logprobs_and_groups_without_a_difference
 
 
 def test_verdicts_on_questions_are_for_the_rewriter_alone() -> None:
-    assert recipe.eaten() == ["grpo", "preference", "sft"]
+    assert recipe.eaten() == ["grpo", "kto", "preference", "sft"]
     for name in datasets.names():
         assert bool(build(name, [rewrite(1), rewrite(-1, "How old did he get?")])) == (
             name not in recipe.eaten()

@@ -1,20 +1,15 @@
-"""Held-out items and their numbers, and the contract of every guard."""
+"""Held-out items and their numbers."""
 
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from retrain_rows import comparison, correction, draft, rating
 
-from retrain import guards
 from retrain.evaluate.items import count_by_kind, held_out_items
-from retrain.evaluate.measure import measure
-from retrain.guards.degeneration import is_broken
+from retrain.evaluate.measure import Scored, Scores, gains, measure
+from retrain.evaluate.preference import summarise
 from retrain.rows import Row
-from serve.engines import open_engine
-from serve.engines.base import Chunk, Sampling
 from serve.engines.echo import EchoEngine
 
 HELD = {"split": "heldout"}
@@ -35,25 +30,9 @@ class Arithmetic(EchoEngine):
         return [{None: -1.0, "damaged": -1.5, "better": -0.1 * n}[adapter]] * n
 
 
-class Looping(EchoEngine):
-    """Says nothing but one word, again and again, when the adapter answers."""
-
-    def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
-    ) -> Iterator[Chunk]:
-        if adapter is None:
-            yield from super().generate(prompt_ids, sampling)
-        else:
-            yield Chunk(0, "very " * 16, (1,) * 64, (-1.0,) * 64, finish_reason="length")
-
-    def _require(self, adapter: str | None) -> None:
-        """Every name is loaded."""
-
-
 def scored(rows: list[Row], adapter: str = "better") -> list[tuple[float, float]]:
-    return [
-        (g.gain, g.gain_sum) for g in measure(Arithmetic(), held_out_items(rows), None, adapter)
-    ]
+    found = measure(Arithmetic(), held_out_items(rows), None, adapter)
+    return [(g.gain, g.gain_sum) for g in gains(found)]
 
 
 def test_only_held_out_rows_become_items_and_each_once() -> None:
@@ -116,31 +95,47 @@ def test_what_does_not_fit_the_window_is_left_out() -> None:
     assert len(measure(engine, held_out_items(rows), None, "better")) == 1
 
 
-@pytest.mark.parametrize("name", guards.names())
-def test_a_guard_holds_for_equals_and_says_what_it_saw(name: str) -> None:
-    engine: Any = open_engine("echo", "m", Path())
-    prompts = [[{"role": "user", "content": "hello there"}]]
-    found = guards.check(name, guards.Bench(engine, None, None, prompts))  # type: ignore[arg-type]
-    assert found.held and found.name == name and found.detail
-    assert guards.Guard(**found.as_dict()) == found
+def text(per_token: float, tokens: int, champion: float = -1.0) -> Scores:
+    return Scores(tokens, per_token * tokens, champion * tokens)
 
 
-def test_loops_are_caught() -> None:
-    prompts = [[{"role": "user", "content": f"question {n}"}] for n in range(3)]
-    found = guards.check("degeneration", guards.Bench(Looping("m"), None, "looping", prompts))
-    assert not found.held
-    assert found.detail.startswith("7 of 7 answers empty or looping, at most 1 allowed")
+def compared(good: Scores, *bad: Scores) -> Scored:
+    return Scored("comparison", "k", (good,), bad)
 
 
-@pytest.mark.parametrize(
-    ("text", "ids", "broken"),
-    [
-        ("", [], True),
-        (" \n", [1], True),
-        ("ok", [1, 2], False),
-        ("a list", list(range(30)), False),
-        ("again", [1, 2, 3] * 20, True),
-    ],
-)
-def test_broken_answers(text: str, ids: list[int], broken: bool) -> None:
-    assert is_broken(text, ids) is broken
+def test_a_liking_for_short_texts_alone_is_no_length_controlled_accuracy() -> None:
+    """The candidate likes every text the more, the shorter it is; users mostly do, too."""
+    pairs = [compared(text(-0.1, 10), text(-0.9, 90))] * 8
+    pairs += [compared(text(-0.9, 90), text(-0.1, 10))] * 2
+    found = summarise(pairs)["comparison"]
+    assert found["preferred_is"] == {"shorter": 8, "longer": 2, "as_long": 0}
+    assert found["candidate"] == {"accuracy": 0.8, "controlled": 0.5}
+    assert found["champion"] == {"accuracy": 0.5, "controlled": 0.5}
+
+
+def test_where_the_shorter_one_always_wins_nothing_is_controlled() -> None:
+    found = summarise([compared(text(-0.1, 10), text(-0.9, 90))])["comparison"]
+    assert found["candidate"] == {"accuracy": 1.0, "controlled": None}
+
+
+def test_each_comparison_counts_once_however_many_drafts_lost() -> None:
+    one = compared(text(-0.1, 5), text(-0.5, 6))
+    three = compared(text(-0.9, 5), text(-0.5, 4), text(-0.5, 6), text(-0.5, 7))
+    assert summarise([one, three])["comparison"]["candidate"]["accuracy"] == 0.5
+
+
+def test_the_accuracy_of_ratings_is_the_area_under_the_curve() -> None:
+    up = [Scored("rating", f"u{n}", (text(-x, 5),), ()) for n, x in enumerate((0.1, 0.3, 0.6))]
+    down = [Scored("rating", f"d{n}", (), (text(-x, 5),)) for n, x in enumerate((0.4, 0.6))]
+    found = summarise(up + down)["rating"]
+    assert found["candidate"]["accuracy"] == pytest.approx((2 + 2 + 0.5) / 6, abs=1e-4)
+    assert found["champion"]["accuracy"] == 0.5 and found["pairs"] == 6
+
+
+def test_corrections_tell_how_likely_they_are() -> None:
+    found = summarise([Scored("correction", "c", (text(-0.5, 8),), ())])["correction"]
+    assert found == {
+        "items": 1,
+        "candidate": {"per_token": -0.5},
+        "champion": {"per_token": -1.0},
+    }

@@ -5,17 +5,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT
 
-from feedback import record, users
-from feedback.database import Database, open_database
+from feedback import record
+from feedback.database import Database
 from feedback.ids import new_id
-from feedback.migrate import migrate
 from feedback.tables import User
 from retrain import datasets, manifest
 from retrain.manifest import read_rows
@@ -26,31 +24,11 @@ from serve.cli import main
 COLUMNS = {
     "sft": {"prompt", "completion"},
     "preference": {"prompt", "chosen", "rejected"},
+    "kto": {"prompt", "completion", "label"},
     "grpo": {"prompt", "temperature", "completions"},
     "rewriter": {"id", "history", "query", "rewrite"},
 }
 WEIRD = "héllo 世界 \u2028 \U0001f600"
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
-    monkeypatch.delenv("REDRAFT_DATABASE_URL", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def database(home: Path) -> Iterator[Database]:
-    found = open_database(f"sqlite:///{home / 'redraft.db'}")
-    migrate(found)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def ada(database: Database) -> User:
-    with database.session() as session:
-        return users.add_user(session, "ada")
 
 
 class Talk:
@@ -112,9 +90,10 @@ def _draft(number: int, text: str, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def tell(database: Database, user: User, heldout: bool = False) -> Talk:
-    """Two turns with a word of every kind: two rows of sft and of rewriter, three pairs, a group.
+    """Turns with a word of every kind.
 
-    The correction is a pair, and each other draft of the comparison.
+    Two rows of sft and of rewriter, one of kto, a group, three pairs: the correction, and each
+    other draft of the comparison.
     """
     talk = Talk(database, user, heldout)
     _, (first,) = talk.turn("Something about him.", query="Who was Ibn Sina?")
@@ -122,7 +101,8 @@ def tell(database: Database, user: User, heldout: bool = False) -> Talk:
     turn, drafts = talk.turn("a", "b", "c", query="How old?", rewritten="How old is Ibn Sina?")
     talk.say("comparison", turn_id=turn, shown=drafts, chosen=drafts[1])
     talk.say("rewrite", turn_id=turn, value=1)
-    turn, _ = talk.turn("d", query="And then?", rewritten="And what did Ibn Sina do then?")
+    turn, (last,) = talk.turn("d", query="And then?", rewritten="And what did Ibn Sina do then?")
+    talk.say("rating", completion_id=last, value=-1)
     talk.say("rewrite", turn_id=turn, value=-1, text=f"What came after Ibn Sina? {WEIRD}")
     return talk
 
@@ -170,7 +150,7 @@ def test_kinds_are_counted(
     assert "3 preference rows (1 correction, 2 pick) in" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["sft", "preference"])
+@pytest.mark.parametrize("name", ["sft", "preference", "kto"])
 def test_trl_reads_it_as_conversations(
     name: str, database: Database, ada: User, home: Path, tiny_model: Path
 ) -> None:
@@ -225,7 +205,8 @@ def test_held_out_conversations_are_left_out_unless_asked_for(
     assert [len(rows) for rows in written.values()] == [2, 2, 4]  # a user's text counts once
     assert {row["split"] for row in written["train"]} == {"train"}
     assert {row["split"] for row in written["heldout"]} == {"heldout"}
-    assert written["all"] == written["train"] + written["heldout"]
+    in_parts = [*map(repr, written["train"] + written["heldout"])]
+    assert sorted(map(repr, written["all"])) == sorted(in_parts)
     told = capsys.readouterr().err.splitlines()
     assert told[0].endswith("2 of split heldout are left out: --split all.")
     assert told[1].endswith("2 of split train are left out: --split all.")
@@ -360,13 +341,13 @@ def test_no_rows_are_refused_with_what_would_make_some(
     name: str, database: Database, ada: User, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     talk = Talk(database, ada)
-    _, (bad,) = talk.turn("bad")
-    talk.say("rating", completion_id=bad, value=-1)
+    turn, drafts = talk.turn("bad", "worse")
+    talk.say("comparison", turn_id=turn, shown=drafts, chosen="both_bad")
     tell(database, ada, heldout=True)
     file = home / "rows"
     assert export(name, file) == 4
     told = capsys.readouterr().err
-    assert f"No {name} rows to write with --split train (feedback in force: 1 comparison" in told
+    assert f"No {name} rows to write with --split train (feedback in force: 2 comparison" in told
     assert datasets.made_of(name) in told
     assert "of split heldout are left out: --split all." in told
     assert not file.exists()

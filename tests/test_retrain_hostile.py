@@ -301,6 +301,7 @@ def test_label_noise_is_what_disagreement_implies() -> None:
         for n in range(500)
         for user in range(2)
     ]
+    assert noise.to_train_with(nobody) == 0.0
     found = noise.estimate(rows)
     assert found["pairs"] == 500
     assert found["low"] < 0.1 < found["high"] and abs(found["rate"] - 0.1) < 0.04

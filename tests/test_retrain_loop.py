@@ -4,20 +4,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, free_port
+from corpus_dataset import make_corpus
 from retrain_rows import record_corrections
 
 from feedback import adapters, runs
-from feedback.database import Database, open_database
-from feedback.migrate import migrate
+from feedback.database import Database
+from feedback.lineage import lineage
 from retrain import progress, steps
-from retrain.manifest import read_json, sealed
+from retrain.corpus import rows as corpora
+from retrain.manifest import read_json, read_rows, sealed, write_rows
 from retrain.start import environment
-from retrain.work import run_folder
+from retrain.work import report_page, run_folder
+from serve.engines.adapter_folder import kind_of
 from serve.settings import Settings
 
 ALL = ("snapshot", *steps.STEPS)
@@ -52,14 +55,6 @@ def settings(tmp_path: Path, tiny_model: Path) -> Settings:
         engine="transformers",
         port=free_port(),
     )
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    found = open_database(settings.database_url)
-    migrate(found)
-    yield found
-    found.close()
 
 
 def execute(settings: Settings, run_id: str, die_in: str = "none") -> int:
@@ -107,6 +102,104 @@ def test_a_run_killed_in_every_step_is_finished_as_if_nothing_had_happened(
     report = read_json(folder / "gate" / "report.json")
     assert report["story"].startswith(f"28 new events → 28 rows → {adapter.name} better on ")
     assert report["promote"] == (run.state == "promoted")
+    assert set(report["preference"]["correction"]) == {"items", "candidate", "champion"}
+    assert f"Run {run_id}: {adapter.name}" in report_page(settings, run_id).read_text()
+
+
+SFT_DPO = [{"trainer": "sft", "epochs": 1.0}, {"trainer": "dpo", "epochs": 1.0}]
+ONLINE = [
+    {"trainer": "reward", "epochs": 1.0},
+    {"trainer": "online_grpo", "epochs": 1.0, "longest": 8, "drafts": 2},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "kind"),
+    [
+        ({"method": "prefix", "stages": SFT_DPO}, "PREFIX_TUNING"),
+        ({"method": "prompt", "stages": SFT_DPO}, "PROMPT_TUNING"),
+        ({"stages": ONLINE}, "LORA"),
+    ],
+)
+def test_a_recipes_adapter_is_judged_in_the_engine_that_serves_it(
+    recipe: dict[str, Any], kind: str, settings: Settings, database: Database
+) -> None:
+    record_corrections(database, settings.model, 20, heldout=8)
+    with database.session() as session:
+        run_id = runs.claim_run(session, recipe).id
+    assert execute(settings, run_id) == 0
+    with database.reading() as session:
+        (adapter,) = adapters.list_adapters(session)
+        run = runs.get_run(session, run_id)
+    assert run.state in ("promoted", "rejected"), run.message
+    assert kind_of(Path(adapter.path)) == kind
+    assert sealed(run_folder(settings, run_id) / "evaluate")
+
+
+CORPUS_RECIPE = {"stages": [{"trainer": "sft", "epochs": 1.0, "replay": 4}], "start": "base"}
+
+
+@pytest.mark.slow
+def test_a_corpus_is_learned_and_judged_closed_book_by_its_held_out_questions(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    general = tmp_path / "general.jsonl"
+    write_rows(general, ({"question": f"Why {n}?", "answer": f"So {n}."} for n in range(99)))
+    mixed = {"max_train_rows": 20, "select": "perplexity", "replay_general": str(general)}
+    settings = settings.model_copy(update=mixed)
+    record_corrections(database, settings.model, 4)
+    folder = make_corpus(tmp_path / "documents")
+    corpus = corpora.look(folder)
+    with database.session() as session:
+        run_id = runs.claim_run(session, {**CORPUS_RECIPE, "corpus": corpus}).id
+    for step in ("snapshot", "evaluate"):
+        assert execute(settings, run_id, step) == -signal.SIGKILL
+        assert resume(database) == run_id
+        (folder / "dataset").rename(folder / "away") if step == "evaluate" else None
+    assert execute(settings, run_id) == 0, "what is frozen is all that it needs"
+
+    snapshot = sealed(settings.home / "snapshots" / "s-0001")
+    assert snapshot is not None and snapshot["rows"] == 4
+    train, held = (len(read_rows(folder / f"away/sft.{split}.jsonl")) for split in corpora.SPLITS)
+    assert snapshot["corpus"]["rows"] == train + held and snapshot["corpus"]["documents"] == 12
+    done = {
+        step: sealed(run_folder(settings, run_id) / step) or {} for step in ("curate", "recipe")
+    }
+    learned = done["curate"]["by_kind"]["train corpus"]
+    assert done["curate"]["by_split"] == {"heldout": held, "train": 20} and learned < train
+    own = 20 - learned  # corrections, beside which there are as many
+    assert done["recipe"]["replay"] == {"replay general": own + round(learned * 7 / 3)}
+    report = read_json(run_folder(settings, run_id) / "gate" / "report.json")
+    assert report["primary"] == "corpus" and report["intervals"]["corpus"]["n"] == held
+    assert report["overlap"]["items"] == report["intervals"]["overlap"]["n"] == held
+    assert report["story"].startswith(f"{train + held} rows of doors and 4 new events → ")
+    assert {guard["name"] for guard in report["guards"]} >= {"general", "refusal", "length"}
+    page = report_page(settings, run_id).read_text()
+    assert corpus["digest"] in page and "without its documents" in page
+    with database.reading() as session:
+        (adapter,) = adapters.list_adapters(session)
+        found = lineage(session, adapter.name)
+    assert found["run"]["corpus"] == corpus
+    manifest = sealed(Path(adapter.path))
+    assert manifest is not None and manifest["corpus"] == snapshot["corpus"]
+
+
+def test_a_corpus_that_was_changed_meanwhile_ends_the_run(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    folder = make_corpus(tmp_path / "documents")
+    with database.session() as session:
+        run_id = runs.claim_run(session, {"corpus": corpora.look(folder)}).id
+    with (folder / "dataset/sft.heldout.jsonl").open("a") as file:
+        file.write("{}")
+    command = [sys.executable, "-m", "retrain.loop", run_id]
+    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=True)
+    with database.reading() as session:
+        run = runs.get_run(session, run_id)
+    assert run.state == "refused"
+    assert "a file was changed. Write it again: redraft corpus write --into" in run.message
+    assert sealed(settings.home / "snapshots" / "s-0001") is None
 
 
 def test_too_little_feedback_is_refused_with_the_reason(
@@ -124,6 +217,7 @@ def test_too_little_feedback_is_refused_with_the_reason(
     assert run.last_feedback_seq == 3
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_ends_the_run_and_is_explained(
     settings: Settings, database: Database
 ) -> None:
@@ -168,6 +262,7 @@ def test_progress_is_written_by_itself(database: Database) -> None:
     assert "eta_s" in seen
 
 
+@pytest.mark.slow
 def test_a_run_gives_way_to_serving() -> None:
     code = (
         "import os; from pathlib import Path; from retrain.loop import PATIENT, give_way\n"

@@ -124,7 +124,7 @@ def test_a_running_server_takes_it_out_and_goes_on(tmp_path: Path) -> None:
         here.serving.put_canary(CANARY, SHARE, "test", "")
         http = httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", trust_env=False)
         for _ in range(40):
-            body = {"messages": [{"role": "user", "content": "who"}]}
+            body = {"model": "redraft", "messages": [{"role": "user", "content": "who"}]}
             ours = http.post("/chat/completions", json=body).json()["redraft"]
             value = -1 if ours["adapter"] == CANARY else 1
             http.post("/feedback", json=rating(ours["completion_ids"][0], value))

@@ -18,9 +18,9 @@ from prompts.answer_first import DELIMITER, join_answer
 from retrain import datasets, gate, parts, recipe, refusal, steps
 from retrain.curate import curate
 from retrain.evaluate.items import held_out_items
-from retrain.evaluate.measure import measure
+from retrain.evaluate.measure import gains as gains_of, measure
 from retrain.rows import Row, unfinished
-from retrain.trainers import _lora, sft
+from retrain.trainers import _head, _lora, sft
 from serve.api import context as contexts, create_app
 from serve.engines.base import Chunk, Sampling
 from serve.engines.echo import EchoEngine
@@ -109,6 +109,7 @@ def asked(api: FlaskClient, engine: Scripted, script: list[int], reasoning: str)
     """The id of a scripted answer whose reasoning is recorded."""
     engine.script, engine.prompts = script, []
     body = {
+        "model": "redraft",
         "messages": [{"role": "user", "content": "How many?"}],
         "redraft": {"reasoning": reasoning},
     }
@@ -138,7 +139,7 @@ def encoded(tokenizer: Any, example: Row) -> tuple[list[int], list[int]]:
     prompt = _lora.encode_prompt(tokenizer, example["prompt"])
     row = sft._encode(tokenizer, example)
     assert row["input_ids"][: len(prompt)] == prompt
-    assert set(row["labels"][: len(prompt)]) == {_lora.IGNORED}
+    assert set(row["labels"][: len(prompt)]) == {_head.IGNORED}
     return prompt, row["labels"][len(prompt) :]
 
 
@@ -326,8 +327,8 @@ def test_reasonings_are_scored_behind_their_conclusion() -> None:
 
     c, engine = first("42 "), Watching()
     row = on_reasoning(correction("right", c, **HELD))
-    (gain,) = measure(engine, held_out_items([row]), None, "better")
-    assert gain.kind == "reasoning_correction"
+    (scored,) = measure(engine, held_out_items([row]), None, "better")
+    assert scored.kind == "reasoning_correction"
     expected = engine.encode_chat(row["messages"]) + c["token_ids"], engine.encode(" right")
     assert seen == [expected] * 2
 
@@ -338,7 +339,7 @@ def test_thumbs_of_both_parts_are_balanced_each_on_its_own() -> None:
         on_reasoning(rating(value, first("0 ", f" why {n}"), **HELD))
         for n, value in enumerate([1, -1, -1, -1])
     ]
-    gains = measure(Arithmetic(), held_out_items(rows), None, "damaged")
+    gains = gains_of(measure(Arithmetic(), held_out_items(rows), None, "damaged"))
     for kind in ("rating", "reasoning_rating"):
         assert sum(g.gain for g in gains if g.kind == kind) == pytest.approx(0)
     decision = gate.decide(gains, (), "reasoning_rating", 5, 7)

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retrain_rows import comparison, correction, draft, rating
+from retrain_rows import comparison, correction, draft, of_corpus, rating
 
-from retrain import datasets, recipe
+from retrain import datasets, noise, recipe
 from retrain.evaluate.items import count_by_kind, held_out_items
 from retrain.recipe import RecipeError, Stage
 from retrain.refusal import Refusal, check_supply
@@ -22,6 +22,10 @@ def corrections(count: int, **own: Any) -> list[Row]:
 
 def picks(count: int, **own: Any) -> list[Row]:
     return [comparison(0, f"good {n}", f"bad {n}", **own) for n in range(count)]
+
+
+def told(count: int, **own: Any) -> list[Row]:
+    return [of_corpus(f"The corpus says {n}.", **own) for n in range(count)]
 
 
 def thumbs(count: int, value: int, **own: Any) -> list[Row]:
@@ -50,7 +54,15 @@ def refused(rows: list[Row]) -> str:
         (corrections(12) + picks(9) + picks(5, split="heldout"), ["sft", "dpo"], "comparison"),
         (corrections(3) + picks(14) + picks(5, split="heldout"), ["dpo"], "comparison"),
         (thumbs(16, 1) + thumbs(9, -1) + thumbs(3, 1, split="heldout")
+         + [rating(-1, f"b{n}", split="heldout") for n in range(3)], ["kto"], "rating"),
+        (thumbs(19, 1) + thumbs(5, -1) + thumbs(3, 1, split="heldout")
          + [rating(-1, f"b{n}", split="heldout") for n in range(3)], ["sft"], "rating"),
+        (corrections(12) + thumbs(9, 1) + thumbs(9, -1) + corrections(5, split="heldout"),
+         ["sft"], "correction"),
+        (told(16) + told(5, split="heldout"), ["sft"], "corpus"),
+        (told(30) + corrections(4) + told(5, split="heldout") + corrections(9, split="heldout"),
+         ["sft"], "corpus"),
+        (told(12) + picks(9) + told(5, split="heldout"), ["sft", "dpo"], "corpus"),
     ],
 )  # fmt: skip
 def test_the_feedback_decides(rows: list[Row], trainers: list[str], primary: str) -> None:
@@ -58,6 +70,48 @@ def test_the_feedback_decides(rows: list[Row], trainers: list[str], primary: str
     assert [stage.trainer for stage in chosen.stages] == trainers
     assert measure == primary
     assert all(chosen.reasons)
+
+
+def test_of_a_corpus_there_is_more_to_learn_and_more_to_forget_by() -> None:
+    chosen, _ = decided(told(30) + corrections(4) + told(5, split="heldout"))
+    (stage,) = chosen.stages
+    assert stage.settings == recipe.FROM_CORPUS
+    assert chosen.reasons[0] == "SFT on 30 answers of the corpus and 4 corrected or praised answers"
+    alone, _ = decided(corrections(30) + corrections(5, split="heldout"))
+    assert alone.stages[0].settings == {}
+
+
+def test_a_corpus_with_too_little_held_out_says_how_to_hold_out_more() -> None:
+    message = refused(told(30) + told(3, split="heldout"))
+    assert "3 held-out questions of the corpus; the gate needs at least 5" in message
+    assert "REDRAFT_HOLDOUT_SHARE=0.3 redraft corpus write" in message
+
+
+def test_a_file_may_name_a_corpus_and_leave_the_rest_to_it(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('corpus = "shop"')
+    assert recipe.read_recipe(file) == {"corpus": "shop"}
+    file.write_text('corpus = "shop"\nstages = [{trainer = "sft", epochs = 1.0}]')
+    content = recipe.read_recipe(file)
+    assert recipe.parse(content).stages == (Stage("sft", "sft", None, {"epochs": 1.0}),)
+
+
+def test_dpo_allows_for_the_picks_that_are_wrong() -> None:
+    found = {name: datasets.build(name, picks(16)) for name in recipe.eaten()}
+    (stage,) = recipe.decide(found, label_noise=0.12).stages
+    assert (stage.trainer, stage.settings) == ("dpo", {"label_noise": 0.12})
+    assert "robust against 12% of wrong picks" in recipe.decide(found, 0.12).reasons[0]
+    assert recipe.decide(found).stages[0].settings == {}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rate", "used"), [(19, 0.2, 0.0), (20, 0.2, 0.2), (50, 0.5, 0.4)]
+)
+def test_label_noise_is_used_once_enough_people_judged_the_same(
+    pairs: int, rate: float, used: float
+) -> None:
+    assert noise.to_train_with({"pairs": pairs, "rate": rate}) == used
+    assert noise.to_train_with({"pairs": 0, "rate": None}) == 0.0
 
 
 def test_nothing_is_refused_in_so_many_words() -> None:
@@ -116,17 +170,42 @@ def test_a_file_overrides(tmp_path: Path) -> None:
     )
 
 
+def test_a_method_is_one_for_all_stages() -> None:
+    stages = [{"trainer": "reward"}, {"trainer": "sft"}, {"trainer": "dpo", "beta": 0.2}]
+    chosen = recipe.parse({"stages": stages, "method": "prefix", "start": "base"})
+    assert [dict(stage.settings) for stage in chosen.stages] == [
+        {},
+        {"method": "prefix"},
+        {"beta": 0.2, "method": "prefix"},
+    ]
+    assert (chosen.method, chosen.start) == ("prefix", "base")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("stages = 1", "no stages"),
         ("", "no stages"),
-        ('stages = [{trainer = "magic"}]', "trainer 'magic'. Known: dpo, grpo, sft"),
-        ('stages = [{trainer = "sft", dataset = "x"}]', "dataset 'x'. Known: grpo, pref"),
-        ('stages = [{trainer = "sft", dataset = "rewriter"}]', "Known: grpo, preference, sft."),
+        (
+            'stages = [{trainer = "magic"}]',
+            "trainer 'magic'. Known: dpo, grpo, kto, online_grpo, reward, sft",
+        ),
+        ('stages = [{trainer = "sft", dataset = "x"}]', "dataset 'x'. Known: grpo, kto, pref"),
+        (
+            'stages = [{trainer = "sft", dataset = "rewriter"}]',
+            "Known: grpo, kto, preference, sft.",
+        ),
         ('stages = [{trainer = "sft"}]\ncurate = ["x"]', "curate step 'x'"),
         ('stages = [{trainer = "sft"}]\nstage = 1', "entry 'stage'. Known: stages, curate"),
+        (
+            'stages = [{trainer = "sft"}]\nmethod = "ia3"',
+            "method 'ia3'. Known: lora, prefix, prompt",
+        ),
+        ('stages = [{trainer = "sft"}]\nstart = "x"', "start 'x'. Known: champion, base"),
+        ('stages = [{trainer = "sft", method = "qlora"}]', "one for all: method = "),
         ("stages =", "not valid TOML"),
+        ("corpus = 3", 'names no folder of a corpus. Write: corpus = "shop"'),
+        ('corpus = "shop"\nmethod = "prefix"', "no stages"),
     ],
 )
 def test_a_broken_file_is_explained(tmp_path: Path, text: str, message: str) -> None:

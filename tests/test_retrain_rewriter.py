@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from prompts import load_prompt
 from retrain import rewriter
+from retrain.guards import rewriter as guard
 from retrain.rewriter import command
 from retrain.rewriter_rows import (
     dialogue_of,
@@ -146,6 +147,7 @@ def data(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_data_becomes_an_adapter_with_its_manifest(
     run: Callable[..., Result], data: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -189,6 +191,7 @@ def test_a_stopped_training_goes_on(
     assert len(made) == 1 and made[0].name.startswith("rewriter-")
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_an_adapter_and_says_so(
     run: Callable[..., Result], data: Path, tmp_path: Path
 ) -> None:
@@ -199,8 +202,23 @@ def test_a_training_goes_on_from_an_adapter_and_says_so(
     before, after = (json.loads((f / "manifest.json").read_text()) for f in (first, second))
     assert after["start"]["adapter"] == before["adapter"] != after["adapter"]
     assert after["start"]["sha256"] == before["files"]["adapter_model.safetensors"]
+    assert after["guard"]["name"] == "rewriter" and after["guard"]["held"]
     refused = run("--data", str(data), "--start", str(tmp_path))
     assert refused.exit_code == 1 and "adapter's folder" in refused.output
+
+
+def test_one_that_is_worse_than_its_start_is_not_published(
+    run: Callable[..., Result], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first"
+    assert run("--data", str(data), "--out", str(first), "--heldout", "0").exit_code == 0
+    monkeypatch.setattr(
+        guard, "_mean", lambda bench, adapter: {"start": 0.8, "rewriter": 0.6}[adapter]
+    )
+    worse = run("--data", str(data), "--start", str(first), "--heldout", "0")
+    assert worse.exit_code == 1 and "rewrites score 0.600" in worse.output
+    made = tmp_path / "home" / "rewriters"
+    assert not [path for path in made.iterdir() if path.name.startswith("rewriter-")]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def end_of_runs(database: Database) -> list[str]:
     return states(database)
 
 
+@pytest.mark.slow
 def test_enough_new_feedback_starts_a_run_and_a_refused_one_is_not_repeated(
     database: Database,
 ) -> None:

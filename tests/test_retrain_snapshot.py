@@ -57,13 +57,13 @@ def test_rows_written_meanwhile_wait_for_the_next_one(
     database = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
     migrate(database)
     record_corrections(database, "m", 2)
-    read = snapshot.training_rows
+    read = snapshot.rows_in_force
 
     def read_late(session: Any) -> Any:
         record_corrections(database, "m", 1, user="ben")
         return read(session)
 
-    monkeypatch.setattr(snapshot, "training_rows", read_late)
+    monkeypatch.setattr(snapshot, "rows_in_force", read_late)
     manifest = snapshot.freeze_snapshot(database, tmp_path / "s-0001", Settings())
     rows = read_rows(tmp_path / "s-0001" / snapshot.ROWS)
     assert len(rows) == 2 and rows[-1]["seq"] <= manifest["last_feedback_seq"]

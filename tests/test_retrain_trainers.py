@@ -21,7 +21,8 @@ from transformers import (
 
 from retrain import trainers
 from retrain.job import TrainJob
-from retrain.trainers import _lora, _replay, grpo
+from retrain.trainers import _head, _lora, _replay, grpo, kto, methods, reward, rewards
+from serve.engines.adapter_folder import kind_of
 
 # peft 0.21.2 reads an attribute that transformers 5.23 renamed and will drop in 6.0
 pytestmark = pytest.mark.filterwarnings(
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
 NAMES = sorted(
     path.stem for path in Path(trainers.__path__[0]).glob("*.py") if not path.stem.startswith("_")
 )
+POLICIES = [name for name in NAMES if name != "reward"]  # which answers nobody
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -96,13 +98,37 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def job(base: Path, tmp_path: Path) -> Job:
     def make(rows: list[Row], out: str = "adapter", **more: Any) -> TrainJob:
+        columns = set(rows[0]) if rows else set()
+        own = more.pop("settings", {})
+        few = {"completion", "chosen"} & columns and "longest" not in own
         settings = {
-            **({"min_steps": 0} if rows and {"completion", "chosen"} & set(rows[0]) else {}),
-            **({"replay": 0} if rows and "completion" in rows[0] else {}),
+            **({"min_steps": 0} if few else {}),
+            **({"replay": 0} if "completion" in columns and "label" not in columns else {}),
             **FAST,
+            **own,
         }
-        settings.update(more.pop("settings", {}))
         return TrainJob(model=base, out=tmp_path / out, rows=rows, settings=settings, **more)
+
+    return make
+
+
+@pytest.fixture
+def reward_model(job: Job) -> Path:
+    made = job(PAIRS, out="reward", settings={"epochs": 4})
+    reward.train(made)
+    return made.out.rename(made.out.parent.parent / f"{made.out.parent.name}-reward")
+
+
+@pytest.fixture
+def job_for(base: Path, job: Job, request: pytest.FixtureRequest) -> Job:
+    """A job for the trainer of that name, with what it needs."""
+
+    def make(name: str, out: str = "adapter", **more: Any) -> TrainJob:
+        if name == "online_grpo":
+            more["reward"] = request.getfixturevalue("reward_model")
+            own = {"longest": 8, "drafts": 4, "beta": 0.01}
+            more["settings"] = {**own, **more.get("settings", {})}
+        return job(rows_for(name, base), out, **more)
 
     return make
 
@@ -140,6 +166,11 @@ PAIRS = [
     {"prompt": user("size?"), "chosen": assistant("big"), "rejected": assistant("tiny")},
 ]
 
+THUMBS = [
+    {"prompt": user("colour?"), "completion": assistant("blue"), "label": True},
+    {"prompt": user("size?"), "completion": assistant("tiny"), "label": False},
+]
+
 
 def groups(base: Path, temperature: float = 0.9) -> list[Row]:
     """The pairs as groups of drafts that the base itself could have drawn."""
@@ -164,92 +195,94 @@ def groups(base: Path, temperature: float = 0.9) -> list[Row]:
 
 
 def rows_for(name: str, base: Path) -> list[Row]:
-    return {"sft": lambda: SFT, "dpo": lambda: PAIRS, "grpo": lambda: groups(base)}[name]()
+    made = {"sft": lambda: SFT, "kto": lambda: THUMBS, "grpo": lambda: groups(base)}
+    return made.get(name, lambda: PAIRS)()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_trainer_leaves_an_adapter_that_loads_and_differs(name: str, base: Path, job: Job) -> None:
+@pytest.mark.parametrize("name", POLICIES)
+def test_trainer_leaves_an_adapter_that_loads_and_differs(
+    name: str, base: Path, job: Job, job_for: Job
+) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
     seen: list[tuple[int, int]] = []
-    made = job(
-        rows_for(name, base), progress=lambda step, total, numbers: seen.append((step, total))
-    )
+    made = job_for(name, progress=lambda step, total, numbers: seen.append((step, total)))
     result = trainer.train(made)
     assert seen == [(step, 8) for step in range(1, 9)]
     assert result["steps"] == 8 and result["rows"] == 2
-    if name != "grpo":  # whose loss is a policy gradient's, and no measure of progress
+    if "grpo" not in name:  # whose loss is a policy gradient's, and no measure of progress
         assert result["loss_last"] < result["loss_first"]
     assert [path.name for path in made.out.parent.iterdir()] == ["adapter"]
     assert abs(preference(base, made.out, PAIRS[0]) - preference(base, None, PAIRS[0])) > 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unknown_setting_is_refused(name: str, base: Path, job: Job) -> None:
+def test_unknown_setting_is_refused(name: str, base: Path, job: Job, job_for: Job) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
     with pytest.raises(ValueError, match="'learning_rat'.*learning_rate"):
-        trainer.train(job(rows_for(name, base), settings={"learning_rat": 1.0}))
+        trainer.train(job_for(name, settings={"learning_rat": 1.0}))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_setting_of_a_wrong_type_is_refused(name: str, base: Path, job: Job) -> None:
+def test_setting_of_a_wrong_type_is_refused(name: str, base: Path, job: Job, job_for: Job) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
     with pytest.raises(ValueError, match="'rank' is '16'; it must be of type int"):
-        trainer.train(job(rows_for(name, base), settings={"rank": "16"}))
+        trainer.train(job_for(name, settings={"rank": "16"}))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_to_train_on_is_refused(name: str, base: Path, job: Job) -> None:
+def test_nothing_to_train_on_is_refused(name: str, base: Path, job: Job, job_for: Job) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
     with pytest.raises(ValueError, match="Nothing to"):
-        trainer.train(job(rows_for(name, base), settings={"max_length": 5}))
+        trainer.train(job_for(name, settings={"max_length": 5}))
     with pytest.raises(ValueError, match="Nothing to"):
         trainer.train(job([]))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_adapter_is_never_overwritten(name: str, base: Path, job: Job) -> None:
+def test_adapter_is_never_overwritten(name: str, base: Path, job: Job, job_for: Job) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
-    made = job(rows_for(name, base))
+    made = job_for(name)
     made.out.mkdir()
     with pytest.raises(FileExistsError, match="never overwritten"):
         trainer.train(made)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_same_seed_gives_the_same_adapter(name: str, base: Path, job: Job) -> None:
+def test_same_seed_gives_the_same_adapter(name: str, base: Path, job: Job, job_for: Job) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
-    made = [job(rows_for(name, base), out=out, settings={"epochs": 2}) for out in ("one", "two")]
+    made = [job_for(name, out=out, settings={"epochs": 2}) for out in ("one", "two")]
     for one in made:
         trainer.train(one)
     first, second = ((one.out / "adapter_model.safetensors").read_bytes() for one in made)
     assert first == second
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_training_goes_on_from_the_champion(name: str, base: Path, job: Job) -> None:
+@pytest.mark.parametrize("name", POLICIES)
+def test_training_goes_on_from_the_champion(name: str, base: Path, job: Job, job_for: Job) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
     sft = importlib.import_module("retrain.trainers.sft")
     champion = job(SFT, out="champion")
     sft.train(champion)
     still = {"learning_rate": 0.0, "epochs": 1}
-    candidate = job(rows_for(name, base), out="candidate", start=champion.out, settings=still)
+    candidate = job_for(name, out="candidate", start=champion.out, settings=still)
     trainer.train(candidate)
     assert preference(base, candidate.out, PAIRS[0]) == preference(base, champion.out, PAIRS[0])
 
 
-def test_dpo_takes_the_champion_as_reference(base: Path, job: Job) -> None:
-    dpo = importlib.import_module("retrain.trainers.dpo")
-    champion = job(PAIRS, out="champion")
-    dpo.train(champion)
+@pytest.mark.parametrize("name", ["dpo", "kto"])
+def test_the_reference_is_the_champion(name: str, base: Path, job: Job) -> None:
+    trainer = importlib.import_module(f"retrain.trainers.{name}")
+    champion = job(rows_for(name, base), out="champion")
+    trainer.train(champion)
     margins: list[float] = []
     candidate = job(
-        PAIRS,
+        rows_for(name, base),
         out="candidate",
         start=champion.out,
         progress=lambda step, total, numbers: margins.append(numbers["rewards/margins"]),
     )
-    dpo.train(candidate)
-    assert margins[0] == 0.0 and margins[-1] > 0.01
+    trainer.train(candidate)
+    assert margins[0] == pytest.approx(0.0, abs=1e-5) and margins[-1] > 0.01
 
 
 def test_dpo_prefers_the_chosen(base: Path, job: Job) -> None:
@@ -257,6 +290,204 @@ def test_dpo_prefers_the_chosen(base: Path, job: Job) -> None:
     importlib.import_module("retrain.trainers.dpo").train(made)
     for pair in PAIRS:
         assert preference(base, made.out, pair) > preference(base, None, pair)
+
+
+def likelihood(job: TrainJob, adapter: Path, row: Row) -> float:
+    """Of the row's completion, as PEFT itself computes it with the adapter."""
+    tokenizer = _lora.open_tokenizer(job.model)
+    prompt = _lora.encode_prompt(tokenizer, row["prompt"])
+    said = _lora.encode_answer(tokenizer, row["completion"])
+    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    ids = torch.tensor([prompt + said])
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    scores = logits[0, -len(said) - 1 : -1].log_softmax(-1)
+    return float(scores.gather(-1, torch.tensor(said)[:, None]).sum())
+
+
+@pytest.mark.parametrize("method", methods.names())
+@pytest.mark.parametrize("name", ["sft", "dpo"])
+def test_every_method_learns_and_goes_on_from_its_own_adapter(
+    method: str, name: str, base: Path, job: Job
+) -> None:
+    trainer = importlib.import_module(f"retrain.trainers.{name}")
+    settings = {"method": method, "learning_rate": 2e-2, "virtual_tokens": 30}
+    champion = job(rows_for(name, base), out="champion", settings=settings)
+    result = trainer.train(champion)
+    assert result["loss_last"] < result["loss_first"]
+    assert kind_of(champion.out) == methods.find(method).KIND
+    still = {**settings, "learning_rate": 0.0, "epochs": 1}
+    candidate = job(rows_for(name, base), out="candidate", start=champion.out, settings=still)
+    trainer.train(candidate)
+    found = [likelihood(champion, made.out, SFT[0]) for made in (champion, candidate)]
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_virtual_tokens_begin_as_the_opening_of_a_conversation(
+    method: str, base: Path, job: Job
+) -> None:
+    """Untrained, they are read like the tokens that they were made of."""
+    made = job(SFT, settings={"method": method, "learning_rate": 0.0, "epochs": 1})
+    importlib.import_module("retrain.trainers.sft").train(made)
+    tokenizer = _lora.open_tokenizer(base)
+    before = _lora.encode_prompt(tokenizer, user(""))[:20]
+    prompt = _lora.encode_prompt(tokenizer, SFT[0]["prompt"])
+    said = _lora.encode_answer(tokenizer, SFT[0]["completion"])
+    expected = sum(log_probs(base, None, before + prompt, said))
+    assert likelihood(made, made.out, SFT[0]) == pytest.approx(expected, rel=0.02)
+
+
+def test_adapters_of_other_kinds_are_not_gone_on_from(base: Path, job: Job) -> None:
+    sft = importlib.import_module("retrain.trainers.sft")
+    champion = job(SFT, out="champion", settings={"epochs": 1})
+    sft.train(champion)
+    with pytest.raises(ValueError, match="is of kind LORA, and method prefix makes PREFIX_TUNING"):
+        sft.train(job(SFT, start=champion.out, settings={"method": "prefix"}))
+    with pytest.raises(ValueError, match="Unknown PEFT method 'ia3'. Known: lora, prefix, prompt"):
+        sft.train(job(SFT, settings={"method": "ia3"}))
+    checkpoints = {"method": "prompt", "activation_checkpointing": True}
+    with pytest.raises(ValueError, match="Virtual tokens are a cache"):
+        sft.train(job(SFT, settings=checkpoints))
+
+
+def test_dpo_is_told_how_many_pairs_are_wrong(base: Path, job: Job) -> None:
+    """At the start, where policy and reference agree, the robust loss is the sigmoid's: log 2."""
+    dpo = importlib.import_module("retrain.trainers.dpo")
+    losses = {}
+    for noise in (0.0, 0.3):
+        seen: list[float] = []
+        settings = {"label_noise": noise, "sft_weight": 0.0, "beta": 1.0}
+        made = job(
+            PAIRS,
+            out=f"noise-{noise}",
+            settings=settings,
+            progress=lambda step, total, numbers, seen=seen: seen.append(numbers["loss"]),
+        )
+        dpo.train(made)
+        losses[noise] = seen
+    assert (
+        losses[0.0][0] == pytest.approx(losses[0.3][0], abs=1e-3) == pytest.approx(0.693, abs=1e-3)
+    )
+    assert losses[0.3][-1] < losses[0.0][-1]  # it pays more for a margin, by 1 / (1 - 2 noise)
+    with pytest.raises(ValueError, match="share of wrong pairs"):
+        dpo.train(job(PAIRS, out="half", settings={"label_noise": 0.5}))
+
+
+def test_a_reward_model_scores_what_was_picked_higher(base: Path, job: Job) -> None:
+    made = job(PAIRS)
+    result = reward.train(made)
+    assert result["accuracy_last"] == 1.0
+    tokenizer, scorer = _lora.open_tokenizer(base), reward.Scorer(base, made.out)
+    for row in PAIRS:
+        prompt = _lora.encode_prompt(tokenizer, row["prompt"])
+        texts = [prompt + _lora.encode_answer(tokenizer, row[s]) for s in ("chosen", "rejected")]
+        good, bad = scorer(texts)
+        assert good > bad
+        assert scorer(texts[1:]) == [pytest.approx(bad, abs=1e-5)]  # whatever stands beside it
+
+
+def test_online_grpo_learns_what_its_rewards_ask_for(
+    job_for: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that is easily met stands in for the reward model: odd token ids."""
+    online = importlib.import_module("retrain.trainers.online_grpo")
+    scores: list[float] = []
+
+    def odd(prompts: list[list[int]], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        assert len(prompts) == len(completion_ids)
+        return [sum(id % 2 for id in ids) / len(ids) for ids in completion_ids]
+
+    monkeypatch.setattr(online, "_by_model", lambda scorer: odd)
+    settings = {"epochs": 14, "drafts": 8, "longest": 6, "weight_reward": 9.0, "beta": 0.0}
+    made = job_for(
+        "online_grpo",
+        settings=settings,
+        progress=lambda step, total, numbers: scores.append(numbers["rewards/odd/mean"]),
+    )
+    online.train(made)
+    assert sum(scores[:3]) / 3 < 0.6 and sum(scores[-3:]) / 3 > 0.75
+
+
+def test_online_grpo_refuses_to_be_gamed(job: Job, job_for: Job) -> None:
+    online = importlib.import_module("retrain.trainers.online_grpo")
+    with pytest.raises(ValueError, match='trainer = "reward" before it'):
+        online.train(job(PAIRS, settings={"longest": 8}))
+    with pytest.raises(ValueError, match="give each a weight above 0"):
+        online.train(job_for("online_grpo", settings={"weight_repetition": 0.0}))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "score"),
+    [
+        ("length", {"token_ids": [1] * 10}, 0.0),
+        ("length", {"token_ids": [1] * 20}, 0.0),
+        ("length", {"token_ids": [1] * 40}, -1.0),
+        ("length", {"token_ids": [1] * 4}, -0.322),
+        ("length", {"ended": False}, -1.0),
+        ("format", {"text": "Fine."}, 0.0),
+        ("format", {"text": " "}, -1.0),
+        ("format", {"text": "So <|im_start|>user"}, -1.0),
+        ("format", {"text": "```python\nprint(1)"}, -0.5),
+        ("repetition", {"token_ids": list(range(30))}, 0.0),
+        ("repetition", {"token_ids": [1, 2] * 20}, -0.932),
+        ("repetition", {"token_ids": [1]}, 0.0),
+    ],
+)
+def test_guard_rewards(name: str, answer: dict[str, Any], score: float) -> None:
+    fine = {"text": "Fine.", "token_ids": [1, 2, 3], "ended": True, "usual": 10}
+    found = rewards.score(name, rewards.Answer(**{**fine, **answer}))
+    assert found == pytest.approx(score, abs=1e-3)
+
+
+def test_every_guard_reward_is_weighed() -> None:
+    online = importlib.import_module("retrain.trainers.online_grpo")
+    assert {f"weight_{name}" for name in rewards.names()} < set(online.DEFAULTS)
+
+
+def test_kto_moves_probability_from_disliked_answers_to_liked(base: Path, job: Job) -> None:
+    made = job(THUMBS)
+    result = kto.train(made)
+    tokenizer = _lora.open_tokenizer(base)
+    for row in THUMBS:
+        prompt = _lora.encode_prompt(tokenizer, row["prompt"])
+        said = _lora.encode_answer(tokenizer, row["completion"])
+        gain = sum(log_probs(base, made.out, prompt, said)) - sum(
+            log_probs(base, None, prompt, said)
+        )
+        assert gain > 0.5 if row["label"] else gain < -0.5
+    assert (result["weight_up"], result["weight_down"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("ups", "downs"), [(1, 1), (4, 3), (9, 2), (2, 9), (100, 1), (1, 1)])
+def test_kto_reweights_one_side_into_the_papers_range(ups: int, downs: int) -> None:
+    up, down = kto.weights([True] * ups + [False] * downs)
+    assert 1 <= up * ups / (down * downs) <= 4 / 3 + 1e-9
+    assert min(up, down) == 1.0
+    assert (up == 1.0) == (ups >= downs)
+
+
+def test_kto_refuses_thumbs_of_one_direction_and_batches_of_one(job: Job) -> None:
+    with pytest.raises(ValueError, match="all 2 thumbs point down"):
+        kto.train(job([{**row, "label": False} for row in THUMBS]))
+    with pytest.raises(ValueError, match="batch_size of 2 or more"):
+        kto.train(job(THUMBS, settings={"batch_size": 1}))
+
+
+def test_kto_fills_every_batch_with_both_sides_and_mismatched_answers() -> None:
+    rows = [{"completion_ids": [n], "label": n % 5 == 0} for n in range(25)]
+    order = kto.arranged(rows, count=60, batch=10, seed=7)
+    assert len(order) == 60
+    batches = [order[first : first + 10] for first in range(0, 60, 10)]
+    for batch in batches:
+        assert 1 <= sum(row["label"] for row in batch) <= 3
+        mismatched = [row["KL_completion_ids"] for row in batch]
+        assert sorted(mismatched) == sorted(row["completion_ids"] for row in batch)
+        assert all(row["KL_completion_ids"] != row["completion_ids"] for row in batch)
+    seen = [row["completion_ids"][0] for row in order]
+    assert sorted(seen[:25]) == sorted(seen[25:50]) == list(range(25)) != seen[:25]
+    assert seen[:25] != seen[25:50]
 
 
 def test_sft_row_of_weight_zero_teaches_nothing(base: Path, job: Job) -> None:
@@ -295,10 +526,11 @@ def test_sft_replays_the_models_own_answers(base: Path, job: Job) -> None:
     assert forgotten[1] < forgotten[0] / 2
 
 
-@pytest.mark.parametrize("trainer", ["sft", "dpo"])
-def test_a_few_rows_are_repeated_to_the_least_number_of_steps(trainer: str, job: Job) -> None:
-    rows = SFT if trainer == "sft" else PAIRS
-    made = job(rows, settings={"epochs": 1, "min_steps": 5})
+@pytest.mark.parametrize("trainer", ["sft", "dpo", "kto"])
+def test_a_few_rows_are_repeated_to_the_least_number_of_steps(
+    trainer: str, base: Path, job: Job
+) -> None:
+    made = job(rows_for(trainer, base), settings={"epochs": 1, "min_steps": 5})
     assert importlib.import_module(f"retrain.trainers.{trainer}").train(made)["steps"] == 5
 
 
@@ -349,22 +581,60 @@ def test_advantages_are_standard_scores() -> None:
     assert grpo.advantages([2, 1, 0]) == pytest.approx([1.2247, 0, -1.2247], abs=1e-4)
 
 
-def test_head_scores_completion_positions_alone(base: Path, job: Job) -> None:
+def test_head_scores_completion_positions_alone(
+    base: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = job(SFT)
     model = _lora.open_model(made, _lora.LORA)
-    _lora.score_completions_only(model)
+    _head.score_completions_only(model)
     sizes: list[int] = []
-    model.get_output_embeddings().register_forward_pre_hook(
-        lambda module, inputs: sizes.append(inputs[0].shape[0])
-    )
+    plain_part = _head.Head.part
+
+    def part(head: _head.Head, hidden: torch.Tensor, *more: Any) -> Any:
+        sizes.append(len(hidden))
+        return plain_part(head, hidden, *more)
+
+    monkeypatch.setattr(_head.Head, "part", part)
+    monkeypatch.setattr(_head, "AT_ONCE", 4 * model.config.vocab_size)
     ids = torch.randint(3, 200, (2, 12))
-    labels = ids.masked_fill(torch.arange(12) < 7, _lora.IGNORED)
+    labels = ids.masked_fill(torch.arange(12) < 7, _head.IGNORED)
     outputs = model(input_ids=ids, labels=labels, fused_lm_head=True)
-    assert sizes == [10]
+    assert sizes == [4, 4, 2]
     plain = model(input_ids=ids).logits[:, :-1].float().log_softmax(-1)
     expected = plain.gather(-1, ids[:, 1:, None])[..., 0][:, 6:]
     torch.testing.assert_close(outputs.log_probs[:, 6:], expected)
     assert outputs.log_probs[:, :6].abs().sum() == 0
+
+
+@pytest.mark.parametrize("scale, cap", [(1.0, 0.0), (0.25, 0.0), (2.0, 3.0)])
+def test_a_heads_gradient_is_that_of_plain_logits(
+    scale: float, cap: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_head, "AT_ONCE", 4 * 50)
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(50, 8, generator=generator)
+    hidden = torch.randn(10, 8, generator=generator).requires_grad_()
+    targets = torch.randint(0, 50, (10,), generator=generator)
+    temperature, given = torch.linspace(0.5, 1.5, 10), torch.randn(10, generator=generator)
+    logits = hidden @ weight.T * scale
+    logits = cap * torch.tanh(logits / cap) if cap else logits
+    plain = (logits / temperature[:, None]).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    (expected,) = torch.autograd.grad(plain @ given, hidden)
+    ours = _head.Head(weight, scale, cap).log_probs(hidden, targets, temperature)
+    (found,) = torch.autograd.grad(ours @ given, hidden)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_head_bends_logits_as_its_model_says(base: Path, job: Job) -> None:
+    model = _lora.open_model(job(SFT), _lora.LORA).get_base_model()
+    weight = model.get_output_embeddings().weight
+    assert _head.Head.of(model) == _head.Head(weight)
+    model.config.logits_scaling, model.config.final_logit_softcapping = 4.0, 30.0
+    assert _head.Head.of(model) == _head.Head(weight, 0.25, 30.0)
+    weight.requires_grad_()
+    with pytest.raises(ValueError, match="head is trained too"):
+        _head.Head.of(model)
 
 
 def test_prompt_tokens_are_those_of_serving(base: Path) -> None:

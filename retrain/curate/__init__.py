@@ -3,7 +3,8 @@
 A step gives the rows that stay, in order, and what became of the others: dropped, or held back in
 quarantine, which a reviewer can look through. It never moves a row between train and held-out, and
 held-out rows have no say in which training rows stay, except where people are counted (`bursts`,
-`min_users`). The steps of `FREEZING` keep all rows and change texts.
+`min_users`). The steps of `FREEZING` change texts and keep all rows but those
+that a reviewer dropped.
 """
 
 import importlib
@@ -18,7 +19,7 @@ from retrain.rows import Row
 from serve.settings import Settings
 
 # On the way out of the record, before a text is written to any file.
-FREEZING = ("normalise", "mask")
+FREEZING = ("reviewed", "normalise", "mask")
 # What hostile votes teach is sought before duplicates go: their number is what gives them away.
 DEFAULT = (
     "attributable",
@@ -28,6 +29,7 @@ DEFAULT = (
     "bursts",
     "min_users",
     "duplicates",
+    "near_duplicates",
     "per_user_cap",
 )
 
@@ -53,25 +55,37 @@ class Report:
 
 @dataclass(frozen=True)
 class Curated:
-    """The rows that count, those in quarantine as {step, reason, row}, and a report a step."""
+    """The rows that count, those in quarantine as {step, reason, row}, and a report a step.
+
+    Of dropped ones {step, feedback_id}: enough to find them in the record, for who asks why.
+    """
 
     rows: list[Row]
     quarantine: list[dict[str, Any]]
     reports: list[Report]
+    dropped: list[dict[str, str]]
 
 
 def curate(rows: Sequence[Row], settings: Settings, steps: Sequence[str] = DEFAULT) -> Curated:
     """Put the rows through the steps. Raises UnknownStep."""
     kept, quarantine, reports = list(rows), list[dict[str, Any]](), []
+    gone: list[dict[str, str]] = []
     for step in steps:
-        before = len(kept)
         outcome: Outcome = _module(step).apply(kept, settings)
-        kept = outcome.kept
+        gone += dropped(step, kept, [*outcome.kept, *(row for row, _ in outcome.held)])
+        before, kept = len(kept), outcome.kept
         held = Counter(reason for _, reason in outcome.held)
         told = (dict(outcome.dropped), dict(held), dict(outcome.changed))
         reports.append(Report(step, before, len(kept), *told))
         quarantine += [{"step": step, "reason": why, "row": row} for row, why in outcome.held]
-    return Curated(kept, quarantine, reports)
+    return Curated(kept, quarantine, reports, gone)
+
+
+def dropped(step: str, before: Sequence[Row], after: Sequence[Row]) -> list[dict[str, str]]:
+    """The rows that a step left out, as {step, feedback_id}."""
+    left = {row["feedback_id"] for row in after}
+    ids = (row["feedback_id"] for row in before)
+    return [{"step": step, "feedback_id": id} for id in ids if id not in left]
 
 
 def names() -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import log
 
 from retrain.parts import on_reasoning
-from retrain.rows import Row, completion, trusted
+from retrain.rows import Row, completion, trusted, vouched_for
 from retrain.terms import Terms, exact, jaccard, terms
 
 COVERED = 0.7  # of the weight of what a correction brings in
@@ -52,9 +52,19 @@ class Agreement:
         for other in self._candidates(mine):
             if other.row["user_id"] not in backers and self._backs(other, mine):
                 backers.add(other.row["user_id"])
-                if trusted(other.row) or len(backers) >= self._least:
+                sure = trusted(other.row) or vouched_for(other.row)
+                if sure or len(backers) >= self._least:
                     return True
         return False
+
+    def people(self, row: Row) -> int:
+        """How many users say what the row says, its own included."""
+        mine = self._said[row["feedback_id"]]
+        backers = {row["user_id"]}
+        for other in self._candidates(mine):
+            if other.row["user_id"] not in backers and self._backs(other, mine):
+                backers.add(other.row["user_id"])
+        return len(backers)
 
     def _candidates(self, mine: _Said) -> Iterable[_Said]:
         rarest = sorted(mine.exact or mine.new, key=lambda term: (len(self._with[term]), term))

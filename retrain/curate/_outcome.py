@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from retrain.rows import Row
+from retrain.rows import Row, vouched_for
 
 Why = Callable[[Row], str | None]
 
@@ -30,8 +30,11 @@ def sift(rows: Sequence[Row], why: Why) -> Outcome:
 
 
 def hold(rows: Sequence[Row], why: Why) -> Outcome:
-    """The rows that `why` has nothing against; the others go to quarantine."""
-    reasons = [why(row) for row in rows]
+    """The rows that `why` has nothing against, and those that a reviewer let through.
+
+    The others go to quarantine.
+    """
+    reasons = [None if vouched_for(row) else why(row) for row in rows]
     kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
     held = [(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason is not None]
     return Outcome(kept, held=held)

@@ -1,12 +1,12 @@
 """The text that a row wants imitated."""
 
 from retrain.parts import on_reasoning
-from retrain.rows import Row, completion, picked
+from retrain.rows import CORPUS, Row, completion, picked
 
 
 def taught(row: Row) -> str | None:
-    """The user's own text, the picked draft, the answer rated up; None when there is none."""
-    if row["kind"] == "correction":
+    """The user's or corpus's own text, the picked draft, the answer rated up; None for none."""
+    if row["kind"] in ("correction", CORPUS):
         return str(row["payload"]["text"])
     if pick := picked(row):
         return str(pick[0]["text"])

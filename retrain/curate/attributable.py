@@ -2,6 +2,7 @@
 
 from retrain.curate._outcome import Outcome, sift
 from retrain.rows import Row, judged
+from serve.engines import says
 from serve.settings import Settings
 
 
@@ -19,8 +20,8 @@ def _lacks(row: Row) -> str | None:
         return "no answer recorded"
     if not all(answer["adapter"] for answer in answers):
         return "no adapter recorded"
-    if any(answer.get("engine") == "echo" for answer in answers):
-        return "written by engine echo, not by weights"
+    if scripted := next((a["engine"] for a in answers if says(a.get("engine"), "SCRIPTED")), None):
+        return f"written by engine {scripted}, not by weights"
     if not all(answer["prompt_hash"] for answer in answers):
         return "no prompt version recorded"
     return None

@@ -24,9 +24,10 @@ CONFIG = TextFixerConfig(
 
 
 def apply(rows: list[Row], settings: Settings) -> Outcome:
-    return change_all(rows, _mended, "texts mended or composed")
+    return change_all(rows, mended, "texts mended or composed")
 
 
 @lru_cache(maxsize=10_000)
-def _mended(text: str) -> str:
+def mended(text: str) -> str:
+    """The text in that form."""
     return fix_text(text, CONFIG)

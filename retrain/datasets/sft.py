@@ -1,10 +1,11 @@
-"""Prompt and completion: what a user wrote, picked or praised.
+"""Prompt and completion: what a user wrote, picked or praised, or a corpus says.
 
 | verdict | example | weight |
 | --- | --- | --- |
 | correction | the user's own text | 1 |
 | comparison with a winner | the picked draft | 1 |
 | thumb up | the answer | 0.5 |
+| none, it is of a corpus | the answer | 1 |
 
 A thumb is a weaker word than a pick or a text. An answer that the same user corrected or rated
 down is no example, whatever else they said of it; a text that a user stands for twice counts once,
@@ -12,11 +13,12 @@ at the higher weight. The reasoning of an answer is judged and learned apart; se
 """
 
 from retrain import parts
-from retrain.datasets import Example, signal
-from retrain.rows import Answer, Row, completion, picked, prompt_key
+from retrain.datasets import Example, said_key, signal
+from retrain.rows import CORPUS, Answer, Row, answer, completion, picked
 
 MADE_OF = "corrections, comparisons with a winner, thumbs up"
-WEIGHT = {"correction": 1.0, "pick": 1.0, "thumb": 0.5}
+SAID_ONCE = True
+WEIGHT = {"correction": 1.0, "pick": 1.0, "thumb": 0.5, CORPUS: 1.0}
 
 Subject = tuple[str, str | None, bool]
 
@@ -32,7 +34,7 @@ def build(rows: list[Row]) -> list[Example]:
         if source in disowned or not parts.words(said):
             continue
         example = _example(row, verdict, said)
-        key = _key(row, example)
+        key = said_key(row, example)
         if key not in best or best[key]["weight"] < example["weight"]:
             best[key] = example
     return list(best.values())
@@ -42,6 +44,8 @@ def _stood_for(row: Row) -> tuple[str, Answer, Subject | None] | None:
     """(verdict, answer, what it is a part of, None for the user's own) that the row speaks for."""
     if row["kind"] == "correction":
         return "correction", parts.corrected(row), None
+    if row["kind"] == CORPUS:
+        return CORPUS, answer(row["payload"]["text"]), None
     if pick := picked(row):
         return "pick", parts.draft(pick[0]), (row["user_id"], pick[0]["id"], False)
     if row["kind"] == "rating" and row["payload"]["value"] > 0:
@@ -54,11 +58,6 @@ def _disowns(row: Row) -> bool:
     if row["kind"] == "correction":
         return True
     return bool(row["kind"] == "rating" and row["payload"]["value"] < 0)
-
-
-def _key(row: Row, example: Example) -> tuple[str, ...]:
-    before, said = example["prompt"][-1]["content"], example["completion"][0]["content"]
-    return (row["user_id"], prompt_key(row), before, said)
 
 
 def _example(row: Row, verdict: str, said: Answer) -> Example:

@@ -1,6 +1,7 @@
 """Held-out feedback as items: a prompt, the text that users stood for, the texts they did not.
 
-A correction has only `good`, a comparison both, a rating one of the two. What many users said alike
+A correction has only `good`, and so has an answer of a corpus; a comparison both, a rating one of
+the two. What many users said alike
 about one prompt is one item, so that it counts once and is scored once. Texts have the form that
 training gives them (`retrain.parts`); verdicts on reasonings are kinds of their own.
 """
@@ -12,7 +13,7 @@ from typing import Any
 
 from prompts.answer_first import DELIMITER
 from retrain import parts
-from retrain.rows import Answer, Row, completion, conclusion_first, picked
+from retrain.rows import CORPUS, Answer, Row, completion, conclusion_first, picked
 
 MOST = 200
 RATINGS = ("rating", "reasoning_rating")
@@ -34,7 +35,7 @@ Passages = tuple[Passage, ...]
 class Item:
     """One thing that held-out feedback says."""
 
-    kind: str  # correction, comparison, rating, reasoning_correction, reasoning_rating
+    kind: str  # correction, comparison, rating, reasoning_correction, reasoning_rating, corpus
     messages: tuple[dict[str, Any], ...]
     good: Passages = ()
     bad: Passages = ()
@@ -51,7 +52,8 @@ class Item:
 
 
 def held_out_items(rows: Sequence[Row], most: int = MOST) -> list[Item]:
-    """The distinct items of the held-out rows; of more than `most` a stable choice.
+    """The distinct items of the held-out rows; of more than `most` a stable choice, for feedback
+    and for a corpus each.
 
     Ratings are left out unless there are thumbs of both directions: with one alone, a candidate
     that writes everything more readily would look better.
@@ -60,7 +62,9 @@ def held_out_items(rows: Sequence[Row], most: int = MOST) -> list[Item]:
     for row in rows:
         if row["split"] == "heldout" and (item := _item(row)):
             found.setdefault(item.key, item)
-    items = [found[key] for key in sorted(found)][:most]
+    items = [found[key] for key in sorted(found)]
+    of_corpus = [item for item in items if item.kind == CORPUS][:most]
+    items = [item for item in items if item.kind != CORPUS][:most] + of_corpus
     for kind in RATINGS:
         if len({bool(item.good) for item in items if item.kind == kind}) < 2:
             items = [item for item in items if item.kind != kind]
@@ -82,6 +86,8 @@ def count_by_kind(items: Iterable[Item]) -> dict[str, int]:
 def _item(row: Row) -> Item | None:
     if row["kind"] == "comparison":
         return _comparison(row)
+    if row["kind"] == CORPUS:
+        return Item(CORPUS, tuple(row["messages"]), (Passage(row["payload"]["text"]),))
     c = completion(row)
     if row["kind"] == "correction":
         return _about(row, c, (Passage(parts.corrected(row)[0]["content"]),))

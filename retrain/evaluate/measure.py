@@ -43,26 +43,58 @@ class Gain:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """One text: its tokens, and its log-probability under candidate and champion."""
+
+    tokens: int
+    candidate: float
+    champion: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An item's texts, scored."""
+
+    kind: str
+    key: str
+    good: tuple[Scores, ...]
+    bad: tuple[Scores, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 def measure(
     engine: Engine,
     items: Sequence[Item],
     champion: str | None,
     candidate: str,
     tick: Tick = lambda step, total: None,
-) -> list[Gain]:
-    """The gain on every item that fits the engine's window, in order."""
+) -> list[Scored]:
+    """The scores of every item that fits the engine's window, in order."""
     score = _scorer(engine)
-    gains: list[Gain] = []
+    found: list[Scored] = []
     for index, item in enumerate(items):
         prompt = _prompt(engine, item)
         passages = {p: _tokens(engine, p) for p in item.good + item.bad}
         longest = max(map(len, passages.values()))
         if all(passages.values()) and len(prompt) + longest <= engine.context_window:
-            new = _value(score, item, prompt, passages, candidate)
-            old = _value(score, item, prompt, passages, champion)
-            gains.append(Gain(item.kind, item.key, new[0] - old[0], new[1] - old[1]))
+            good, bad = (
+                tuple(
+                    Scores(len(tokens), *(score(prompt, tokens, a) for a in (candidate, champion)))
+                    for tokens in map(passages.__getitem__, side)
+                )
+                for side in (item.good, item.bad)
+            )
+            found.append(Scored(item.kind, item.key, good, bad))
         tick(index + 1, len(items))
-    return list(_balanced(gains, items))
+    return found
+
+
+def gains(scored: Sequence[Scored]) -> list[Gain]:
+    """What the candidate gained on each item."""
+    return list(_balanced([_gain(item) for item in scored], scored))
 
 
 def _prompt(engine: Engine, item: Item) -> tuple[int, ...]:
@@ -74,39 +106,27 @@ def _tokens(engine: Engine, passage: Passage) -> tuple[int, ...]:
     return passage.token_ids or tuple(engine.encode(passage.text))
 
 
-Score = Callable[[tuple[int, ...], tuple[int, ...], str | None], tuple[float, float]]
-
-
-def _scorer(engine: Engine) -> Score:
+def _scorer(engine: Engine) -> Callable[[tuple[int, ...], tuple[int, ...], str | None], float]:
     @lru_cache(maxsize=4096)  # drafts of one turn are compared by many
-    def score(
-        prompt: tuple[int, ...], tokens: tuple[int, ...], adapter: str | None
-    ) -> tuple[float, float]:
-        logprobs = engine.score(list(prompt), list(tokens), adapter)
-        return sum(logprobs) / len(logprobs), sum(logprobs)
+    def score(prompt: tuple[int, ...], tokens: tuple[int, ...], adapter: str | None) -> float:
+        return sum(engine.score(list(prompt), list(tokens), adapter))
 
     return score
 
 
-def _value(
-    score: Score,
-    item: Item,
-    prompt: tuple[int, ...],
-    passages: dict[Passage, tuple[int, ...]],
-    adapter: str | None,
-) -> tuple[float, float]:
-    """(mean per token, sum) of the good text, minus the mean of the bad texts'."""
+def _gain(item: Scored) -> Gain:
+    """(mean per token, sum) of the good text, minus the mean of the bad texts', as differences."""
     mean = total = 0.0
     for sign, side in ((1.0, item.good), (-1.0, item.bad)):
-        for passage in side:
-            per_token, summed = score(prompt, passages[passage], adapter)
-            mean += sign * per_token / len(side)
-            total += sign * summed / len(side)
-    return mean, total
+        for text in side:
+            rise = text.candidate - text.champion
+            mean += sign * rise / text.tokens / len(side)
+            total += sign * rise / len(side)
+    return Gain(item.kind, item.key, mean, total)
 
 
-def _balanced(gains: Sequence[Gain], items: Sequence[Item]) -> Iterator[Gain]:
-    up = {item.key for item in items if item.kind in RATINGS and item.good}
+def _balanced(gains: Sequence[Gain], scored: Sequence[Scored]) -> Iterator[Gain]:
+    up = {item.key for item in scored if item.kind in RATINGS and item.good}
     thumbs = Counter((gain.kind, gain.key in up) for gain in gains)
     for gain in gains:
         if gain.kind not in RATINGS:

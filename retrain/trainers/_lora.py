@@ -1,36 +1,37 @@
-"""What all trainers share: settings, base model with LoRA adapter, tokens, progress, saving."""
+"""What all trainers share: settings, base model with adapter, tokens, progress, saving."""
 
 import math
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MethodType
 from typing import Any, TypeVar
 
 import datasets
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     PrinterCallback,
     Trainer,
     TrainerCallback,
 )
-from trl.trainer.utils import FusedCausalLMOutput
 
 from retrain.job import TrainJob
+from retrain.trainers import methods
+from serve.engines.adapter_folder import kind_of
 
 Row = TypeVar("Row")
 Message = Mapping[str, Any]
-IGNORED = -100  # torch's own mark for a position without a loss
 
 UNMEASURED = {"entropy", "mean_token_accuracy", "logits/chosen", "logits/rejected"}
 
 LORA = {
+    "method": "lora",  # a file of `retrain/trainers/methods`
+    "virtual_tokens": 20,  # of methods prefix and prompt
     "rank": 16,  # vLLM's default limit
     "alpha": 32,
     "dropout": 0.0,
@@ -47,10 +48,12 @@ LORA = {
 
 
 def settings_of(job: TrainJob, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults with the job's own values over them.
+    """The trainer's defaults, the method's over them, and the job's own values over both.
 
     Raises ValueError for an unknown name or a value of the wrong type.
     """
+    method = methods.find(job.settings.get("method", defaults["method"]))
+    defaults = {**defaults, **method.SETTINGS}
     unknown = sorted(set(job.settings) - set(defaults))
     if unknown:
         raise ValueError(
@@ -82,11 +85,18 @@ def has_bfloat16() -> bool:
     return bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16") or cpu.get("bf16"))
 
 
+def device() -> str:
+    """Where this process trains: of several on a machine, each has a GPU of its own."""
+    local = os.environ.get("LOCAL_RANK", "0")
+    return f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+
+
 def quiet() -> None:
     """Silence the libraries' own bars and advice; progress goes through the job's callback."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    os.environ["TQDM_DISABLE"] = "1"  # what TRL asks before its own
 
 
 def open_tokenizer(model: Path) -> Any:
@@ -98,65 +108,30 @@ def open_tokenizer(model: Path) -> Any:
 
 
 def open_model(job: TrainJob, settings: Mapping[str, Any]) -> PeftModel:
-    """The frozen base with a trainable float32 adapter: that of `job.start`, or a fresh one."""
+    """The frozen base with a trainable float32 adapter: that of `job.start`, or a fresh one.
+
+    Raises ValueError when `job.start` is of another kind than the method makes.
+    """
     transformers.set_seed(job.seed)
+    method = methods.find(settings["method"])
     dtype = torch.bfloat16 if has_bfloat16() else torch.float32
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    base = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype).to(device)
+    base = method.load(job.model, dtype, device())
     if settings["activation_checkpointing"]:
         base.enable_input_require_grads()  # else no gradient reaches the adapter's first layers
-    if job.start is not None:
-        return PeftModel.from_pretrained(base, job.start, is_trainable=True)
-    config = LoraConfig(
-        r=settings["rank"],
-        lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(base, config)
+    model = _adapted(base, method, job, settings)
+    base.is_loaded_in_4bit = False  # or TRL rounds the adapter to bfloat16: small steps are lost
+    return model
 
 
-def score_completions_only(model: PeftModel) -> None:
-    """Apply the language model's head to the scored positions alone.
-
-    Answers the call of TRL's own fused head (`labels=…, fused_lm_head=True`), which on a CPU
-    covers every position and goes back in float32: 2.3 times slower there.
-    The passes over the vocabulary that TRL's side metrics take (`UNMEASURED`) are left out as well.
-    `temperature`, one per row, divides the logits.
-    """
-    causal = model.get_base_model()
-    plain_forward = causal.forward
-
-    def forward(_: Any, *args: Any, fused_lm_head: bool = False, **inputs: Any) -> Any:
-        return _score(causal, *args, **inputs) if fused_lm_head else plain_forward(*args, **inputs)
-
-    causal.forward = MethodType(forward, causal)
-
-
-def _score(
-    causal: Any,
-    *args: Any,
-    labels: torch.Tensor,
-    temperature: torch.Tensor | None = None,
-    **inputs: Any,
-) -> FusedCausalLMOutput:
-    inputs["use_cache"] = False
-    hidden = causal.base_model(*args, **inputs).last_hidden_state[:, :-1]
-    targets = labels[:, 1:]
-    scored = targets != IGNORED
-    logits = causal.get_output_embeddings()(hidden[scored]).float()
-    if temperature is not None:
-        logits = logits / temperature[:, None].expand_as(scored)[scored][:, None]
-    log_probs = -torch.nn.functional.cross_entropy(logits, targets[scored], reduction="none")
-    unmeasured = torch.zeros_like(scored, dtype=torch.float32)
-    return FusedCausalLMOutput(
-        log_probs=torch.zeros_like(unmeasured).masked_scatter(scored, log_probs),
-        entropy=unmeasured,
-        mean_logits=unmeasured,
-        is_top1=torch.zeros_like(scored),
-        label_mask=scored,
-    )
+def _adapted(base: Any, method: Any, job: TrainJob, settings: Mapping[str, Any]) -> PeftModel:
+    if job.start is None:
+        return method.begin(base, job.model, settings)
+    if (kind := kind_of(job.start)) != method.KIND:
+        raise ValueError(
+            f"{job.start} is of kind {kind}, and method {settings['method']} makes {method.KIND}: "
+            'adapters never stack. Begin at the base (start = "base" in the recipe).'
+        )
+    return method.go_on(base, job.model, settings, job.start)
 
 
 def end_of_turn(tokenizer: Any) -> int:
@@ -240,7 +215,8 @@ def arguments(
 
 def epochs(settings: Mapping[str, Any], rows: int) -> float:
     """How often the rows go round: `epochs` times, or more where that makes too few steps."""
-    steps_per_epoch = math.ceil(rows / settings["batch_size"])
+    together = settings["batch_size"] * int(os.environ.get("WORLD_SIZE", "1"))
+    steps_per_epoch = math.ceil(rows / together)
     return float(max(settings["epochs"], settings["min_steps"] / steps_per_epoch))
 
 
@@ -261,7 +237,8 @@ def run(
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Report(job))
         trainer.train()
-    save_adapter(trainer.model, job.out)
+    if trainer.is_world_process_zero():
+        save_adapter(trainer.model, job.out)
     first, *_, last = [entry for entry in trainer.state.log_history if "loss" in entry] * 2
     return {
         "steps": trainer.state.global_step,

@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 from trl.trainer.utils import pad
 
 from retrain.job import TrainJob
-from retrain.trainers import _lora
+from retrain.trainers import _head, _lora
 
 DEFAULTS: dict[str, Any] = {**_lora.LORA, "ratio_low": 0.0, "ratio_high": 1.0}
 
@@ -40,7 +40,7 @@ def train(job: TrainJob) -> dict[str, Any]:
 
     def build(scratch: str) -> Trainer:
         model = _lora.open_model(job, settings)
-        _lora.score_completions_only(model)
+        _head.score_completions_only(model)
         return LoggedDraftsTrainer(
             model=model,
             args=_lora.arguments(TrainingArguments, scratch, job, settings),
@@ -99,7 +99,7 @@ class _Collate:
         ]
         ids = [torch.tensor(group["prompt_ids"] + tokens) for group, tokens, _, _ in drafts]
         labels = [
-            torch.tensor([_lora.IGNORED] * len(group["prompt_ids"]) + tokens)
+            torch.tensor([_head.IGNORED] * len(group["prompt_ids"]) + tokens)
             for group, tokens, _, _ in drafts
         ]
         logged = [
@@ -109,7 +109,7 @@ class _Collate:
         return {
             "input_ids": pad(ids, padding_value=self.pad_token),
             "attention_mask": pad([torch.ones_like(one) for one in ids]),
-            "labels": pad(labels, padding_value=_lora.IGNORED),
+            "labels": pad(labels, padding_value=_head.IGNORED),
             "logged": pad(logged)[:, 1:],
             "advantages": torch.tensor([advantage for *_, advantage in drafts]),
             "temperature": torch.tensor([group["temperature"] for group, *_ in drafts]),
@@ -132,7 +132,8 @@ class LoggedDraftsTrainer(Trainer):  # type: ignore[misc]
     ) -> Any:
         logged, advantage = inputs.pop("logged"), inputs.pop("advantages")[:, None]
         outputs = model(**inputs, fused_lm_head=True)
-        log_probs, scored = outputs.log_probs, outputs.label_mask
+        width = logged.shape[1]  # virtual tokens stand in front of it
+        log_probs, scored = outputs.log_probs[:, -width:], outputs.label_mask[:, -width:]
         ratio = (log_probs.detach() - logged).exp()
         weight = torch.where(advantage > 0, 1.0, ratio.clamp(*self.ratios))
         self.effective = effective_share(ratio[scored])

@@ -8,7 +8,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from retrain.job import TrainJob
-from retrain.trainers import _lora, _replay
+from retrain.trainers import _head, _lora, _replay
 
 DEFAULTS: dict[str, Any] = {
     **_lora.LORA,
@@ -52,7 +52,7 @@ def train(job: TrainJob) -> dict[str, Any]:
             train_dataset=Dataset.from_list([*kept, *own]),
             processing_class=tokenizer,
         )
-        _lora.score_completions_only(trainer.model)
+        _head.score_completions_only(trainer.model)
         return trainer
 
     return {
@@ -72,7 +72,7 @@ def _encode(tokenizer: Any, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(prompt: list[int], answer: list[int], weight: float = 1.0) -> dict[str, Any]:
-    labels = [_lora.IGNORED] * len(prompt) + answer
+    labels = [_head.IGNORED] * len(prompt) + answer
     return {"input_ids": prompt + answer, "labels": labels, "weight": weight}
 
 

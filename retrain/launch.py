@@ -1,0 +1,141 @@
+"""A stage's training: in this process, or in several under `accelerate launch`, one for each GPU.
+
+Several read the same job from a file and train as one (data parallel): a `batch_size` is each
+one's own. The first tells how far it is on standard output, one JSON object a line.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from retrain.job import TrainJob
+from retrain.manifest import read_json, read_rows, write_json, write_rows
+
+PLACES = ("model", "out", "start", "reward")  # of a job
+JOB, ROWS = "job.json", "job.jsonl"
+SHOWN = 2000  # characters of the end of a broken training's log
+FIRST = "0"
+
+
+class Broken(Exception):
+    """The processes of a training ended without a result; the message says what they said."""
+
+
+def train(trainer: str, job: TrainJob, processes: int = 0) -> dict[str, Any]:
+    """Run the trainer; gives its result. `processes` 0: one for each GPU. Raises Broken."""
+    count = processes or _gpus()
+    if count == 1:
+        found: dict[str, Any] = importlib.import_module(f"retrain.trainers.{trainer}").train(job)
+        return found
+    with _written(trainer, job) as file:
+        return _launched(file, job, count)
+
+
+def command(file: Path, count: int) -> list[str]:
+    """The command line that trains the job of a file in `count` processes of this machine."""
+    options = {
+        "num_processes": count,
+        "num_machines": 1,
+        "mixed_precision": "no",  # the trainer's own settings say
+        "dynamo_backend": "no",
+        "main_process_port": 0,  # a free one
+    }
+    said = [f"--{name}={value}" for name, value in options.items()]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *said]
+    return [*launch, "--module", "retrain.launch", str(file)]
+
+
+def _gpus() -> int:
+    import torch
+
+    return max(torch.cuda.device_count(), 1)
+
+
+@contextmanager
+def _written(trainer: str, job: TrainJob) -> Iterator[Path]:
+    """The file of a job, beside its output, for as long as it is trained."""
+    folder = job.out.parent
+    places = {name: getattr(job, name) for name in PLACES}
+    write_rows(folder / ROWS, job.rows)
+    told = {"trainer": trainer, "seed": job.seed, "settings": dict(job.settings)}
+    write_json(folder / JOB, told | {name: path and str(path) for name, path in places.items()})
+    try:
+        yield folder / JOB
+    finally:
+        for name in (JOB, ROWS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _launched(file: Path, job: TrainJob, count: int) -> dict[str, Any]:
+    log = file.with_name("log.txt")
+    result = None
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(  # noqa: S603 - our own module
+            command(file, count), stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        try:
+            for told in _told(process):
+                if "step" in told:
+                    job.progress(told["step"], told["total"], told["metrics"])
+                if "error" in told:
+                    raise Broken(f"{told['error']} (in {count} processes; all is in {log})")
+                result = told.get("result", result)
+        except BaseException:  # also when the run was taken over meanwhile
+            process.terminate()
+            raise
+    if result is None:
+        end = log.read_text(encoding="utf-8")[-SHOWN:]
+        raise Broken(f"Training in {count} processes broke. The end of what they said:\n{end}")
+    found: dict[str, Any] = result
+    return found
+
+
+def _told(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+    """What the first process says, line by line, among what libraries print."""
+    for line in process.stdout or ():
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            yield told
+
+
+def _say(**told: Any) -> None:
+    if os.environ.get("RANK", FIRST) == FIRST:
+        print(json.dumps(told), flush=True)  # noqa: T201 - the parent reads it
+
+
+def _say_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
+    _say(step=step, total=total, metrics=dict(metrics))
+
+
+def _read(file: Path) -> tuple[str, TrainJob]:
+    given = read_json(file)
+    places: dict[str, Any] = {name: given[name] and Path(given[name]) for name in PLACES}
+    rows = read_rows(file.with_name(ROWS))
+    job = TrainJob(**places, rows=rows, seed=given["seed"], settings=given["settings"])
+    return given["trainer"], replace(job, progress=_say_step)
+
+
+def main() -> None:
+    """One of the processes."""
+    trainer, job = _read(Path(sys.argv[1]))
+    try:
+        _say(result=train(trainer, job, processes=1))
+    except Exception as error:
+        _say(error=f"{type(error).__name__}: {error}")
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""`redraft retrain evaluate`: adapters on files of questions with known answers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from feedback import adapters
+from feedback.database import open_database
+from serve.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from serve.engines.base import Engine
+
+BASE = "base"
+
+
+@click.command("evaluate")
+@click.argument("file", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--adapter",
+    multiple=True,
+    help="Adapter to ask, or `base`; may be repeated. The base model and the champion when not "
+    "given.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON an adapter and file.")
+def command(file: tuple[Path, ...], adapter: tuple[str, ...], as_json: bool) -> None:
+    """How many questions adapters answer right, of FILE or of the general ones that ship.
+
+    A row of a file is {question, choices, answer: index} or {question, accept: [pattern]}.
+    """
+    from retrain.evaluate import suites
+
+    settings = load_settings()
+    asked = {path: suites.read_suite(path) for path in file or suites.shipped()}
+    names = list(adapter) or _serving(settings)
+    with _engine(settings, names) as engine:
+        for path, rows in asked.items():
+            for name in names:
+                right = suites.answered(engine, rows, None if name == BASE else name)
+                _tell(path, name, right, as_json)
+
+
+def _tell(path: Path, name: str, right: Sequence[bool], as_json: bool) -> None:
+    share = sum(right) / len(right)
+    if as_json:
+        numbers = {"right": sum(right), "rows": len(right), "share": round(share, 4)}
+        click.echo(json.dumps({"file": path.name, "adapter": name, **numbers}))
+    else:
+        click.echo(f"{path.stem}: {name} {sum(right)} of {len(right)} right ({share:.0%})")
+
+
+def _serving(settings: Settings) -> list[str]:
+    database = open_database(settings.database_url)
+    try:
+        with database.reading() as session:
+            found = adapters.champion(session)
+    finally:
+        database.close()
+    return [BASE, found.name] if found and found.base_model == settings.model else [BASE]
+
+
+@contextmanager
+def _engine(settings: Settings, names: Sequence[str]) -> Iterator["Engine"]:
+    from serve.engines import open_engine
+
+    engine = open_engine("transformers", settings.model, settings.home)
+    try:
+        for name in set(names) - {BASE}:
+            folder = settings.home / "adapters" / name
+            if not folder.is_dir():
+                raise click.ClickException(
+                    f"There is no adapter {name} in {folder.parent}. `redraft adapters list` shows "
+                    "those there are."
+                )
+            engine.load_adapter(name, folder)
+        yield engine
+    finally:
+        engine.close()

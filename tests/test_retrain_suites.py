@@ -1,0 +1,95 @@
+"""Files of questions with known answers, and the command that asks them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from feedback.database import open_database
+from feedback.migrate import migrate
+from retrain.evaluate.suites import SuiteError, answered, read_suite, shipped
+from retrain.manifest import read_rows
+from retrain.suite_commands import command
+from serve.engines.echo import EchoEngine
+
+
+class Liking(EchoEngine):
+    """Engine echo that finds texts with "right" in them likelier, with no adapter."""
+
+    def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None
+    ) -> list[float]:
+        liked = "right" in self.decode(completion_ids) and adapter is None
+        return [-0.5 if liked else -1.0] * len(completion_ids)
+
+
+def file(folder: Path, *rows: object) -> Path:
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_what_ships_can_be_read_and_is_trained_on_nowhere(path: Path) -> None:
+    from retrain.trainers._replay import QUESTIONS
+
+    rows = read_suite(path)
+    asked = [row["question"] for row in rows]
+    assert len(rows) >= 20 and len(set(asked)) == len(asked) and not set(asked) & set(QUESTIONS)
+    places = {row["answer"] for row in rows if "choices" in row}
+    assert not places or len(places) > 2, "the right one stands in every place"
+
+
+def test_choices_are_scored_and_texts_are_searched(tmp_path: Path) -> None:
+    choice = {"question": "q", "choices": ["wrong one", "the right one"]}
+    path = file(
+        tmp_path,
+        choice | {"answer": 1},
+        choice | {"answer": 0},
+        {"question": "/say It is PARIS.", "accept": ["london", r"\bparis\b"]},
+        {"question": "/say Comparison.", "accept": [r"\bparis\b"]},
+    )
+    assert answered(Liking("m"), read_suite(path), None) == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "q"},
+        {"question": "q", "accept": "paris"},
+        {"question": "q", "accept": ["("]},
+        {"question": "q", "choices": ["a"], "answer": 1},
+        {"choices": ["a"], "answer": 0},
+        [],
+    ],
+)
+def test_a_broken_row_is_named(tmp_path: Path, row: object) -> None:
+    good = {"question": "q", "accept": ["a"]}
+    with pytest.raises(SuiteError, match=r"questions.jsonl, row 2 is not \{question"):
+        read_suite(file(tmp_path, good, row))
+
+
+def test_the_command_asks_the_base_model_and_names_a_missing_adapter(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
+    monkeypatch.setenv("REDRAFT_MODEL", str(tiny_model))
+    database = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
+    migrate(database)
+    database.close()
+    path = file(tmp_path, {"question": "q", "accept": [""]}, {"question": "q", "accept": ["\x00"]})
+    done = CliRunner().invoke(command, [str(path), "--json"])
+    assert done.exit_code == 0, done.output
+    (told,) = map(json.loads, done.output.splitlines())
+    assert told == {
+        "file": "questions.jsonl",
+        "adapter": "base",
+        "right": 1,
+        "rows": 2,
+        "share": 0.5,
+    }
+    missing = CliRunner().invoke(command, [str(path), "--adapter", "a-0009"])
+    assert missing.exit_code == 1 and "There is no adapter a-0009" in missing.output
+    assert read_rows(path)
