@@ -9,7 +9,10 @@ every answer recorded durably before it counts as sent. --litellm names the prog
 streams begin spread over one second, each asks --rounds times. Printed for each way: tokens a
 second in all, as a share of the direct way; the time to the first token, p50 and p99, and what is
 added to the direct one; CPU seconds a request and peak memory a stream of the process in the
-middle; errors. The last row is Redraft with four times as many streams.
+middle; errors; and how many cores everything else on this machine kept busy meanwhile, which tells
+what the times are worth (CPU seconds suffer less). The last row is Redraft with four times as many
+streams; the last line, how much more CPU a request costs there: 1.0 is a cost that grows in step
+with the streams, also where the cores of this machine are too few to keep up with them.
 """
 
 import argparse
@@ -86,6 +89,7 @@ class Seen:
     tokens: int = 0
     errors: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0  # seconds a request, of the process in the middle
 
     @property
     def speed(self) -> float:
@@ -176,6 +180,22 @@ class Watch:
         return sum(one.memory_info().rss for one in self._all())
 
 
+class Others:
+    """Cores that all processes but this and its children keep busy, from now on."""
+
+    def __init__(self) -> None:
+        self._began, self._before = time.perf_counter(), self._seconds()
+
+    def cores(self) -> float:
+        return (self._seconds() - self._before) / (time.perf_counter() - self._began)
+
+    @staticmethod
+    def _seconds() -> float:
+        all_cores, me = psutil.cpu_times(), psutil.Process()
+        ours = sum(sum(one.cpu_times()[:2]) for one in [me, *me.children(recursive=True)])
+        return float(all_cores.user + all_cores.nice + all_cores.system) - ours
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -190,7 +210,7 @@ def process(command: list[str], url: str, **environment: str) -> Iterator[int]:
             command, cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log
         )
         try:
-            until = time.monotonic() + 120
+            until = time.monotonic() + 240
             while not answers(url):
                 if child.poll() is not None or time.monotonic() > until:
                     log.seek(0)
@@ -241,8 +261,11 @@ def litellm(program: Path, engine: int) -> Iterator[tuple[int, int]]:
         config.write_text(json.dumps({"model_list": listed}))
         command = [str(program), "--config", str(config), "--port", str(port)]
         url = f"http://127.0.0.1:{port}/health/liveliness"
-        open_door = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
-        with process([*command, "--host", "127.0.0.1"], url, **open_door) as pid:
+        variables = {
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # the list of prices in the package will do
+        }
+        with process([*command, "--host", "127.0.0.1"], url, **variables) as pid:
             yield port, pid
 
 
@@ -255,18 +278,20 @@ def measured(
     """Measure and print one way; `pid` is the process in the middle."""
     streams = given.streams * times
     asyncio.run(crowd(port, min(8, streams), 8, 1))  # warms up
-    watch = Watch(pid) if pid else None
+    watch, others = Watch(pid) if pid else None, Others()
     seen = asyncio.run(crowd(port, streams, given.tokens, given.rounds))
     cost = "| – | – "
     if watch:
         watch.stop()
         memory = (watch.peak - watch.idle) / streams / 1e6
-        cost = f"| {watch.cpu / (streams * given.rounds):.3f} | {memory:.2f} "
+        seen.cpu = watch.cpu / (streams * given.rounds)
+        cost = f"| {seen.cpu:.3f} | {memory:.2f} "
     share = seen.speed / (direct or seen).speed
     print(
         f"| {name} | {streams} | {seen.speed:.0f} | {share:.0%} "
         f"| {seen.share(0.5) * 1000:.0f} | {seen.share(0.99) * 1000:.0f} "
-        f"| {added(seen, direct, 0.5)} | {added(seen, direct, 0.99)} {cost}| {seen.errors} |",
+        f"| {added(seen, direct, 0.5)} | {added(seen, direct, 0.99)} {cost}| {seen.errors} "
+        f"| {max(0.0, others.cores()):.1f} |",
         flush=True,
     )
     return seen
@@ -300,17 +325,21 @@ def table(engine: int, given: argparse.Namespace) -> None:
         "| way | streams | tokens/s | of direct | first token p50, ms | p99 | added p50 | p99 ",
         end="",
     )
-    print("| CPU s a request | MB a stream | errors |")
-    print("|" + " --- |" * 11)
+    print("| CPU s a request | MB a stream | errors | others, cores |")
+    print("|" + " --- |" * 12)
     direct = measured("direct", engine, given, 1, None)
     with redraft(engine, given.streams) as (port, pid):
-        measured("Redraft", port, given, 1, direct, pid)
+        some = measured("Redraft", port, given, 1, direct, pid)
     if given.litellm:
         with litellm(given.litellm, engine) as (port, pid):
             measured("LiteLLM's proxy", port, given, 1, direct, pid)
     direct = measured("direct", engine, given, 4, None)
     with redraft(engine, given.streams * 4) as (port, pid):
-        measured("Redraft", port, given, 4, direct, pid)
+        many = measured("Redraft", port, given, 4, direct, pid)
+    print(
+        f"\nCPU of a request: {some.cpu * 1e3:.1f} ms at {given.streams} streams, "
+        f"{many.cpu * 1e3:.1f} ms at {given.streams * 4}: {many.cpu / some.cpu:.2f} times as much."
+    )
 
 
 if __name__ == "__main__":

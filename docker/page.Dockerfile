@@ -6,6 +6,7 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
 WORKDIR /redraft
 COPY constraints.txt ./
 RUN pip install --constraint constraints.txt gradio httpx jinja2 markdown-it-py pygments \
+        latex2mathml mdit-py-plugins \
     && useradd --create-home --uid 1000 redraft
 COPY serve/__init__.py serve/
 COPY serve/page serve/page

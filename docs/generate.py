@@ -1,4 +1,4 @@
-"""Writes the tables of the README that the code knows better: settings, commands, endpoints.
+"""Writes the tables of the README that the code knows better: signals, settings, commands, HTTP.
 
 `python docs/generate.py` writes them, `--check` fails when they are stale.
 """
@@ -71,7 +71,14 @@ def _app() -> Flask:
     return app
 
 
+def signals_table() -> str:
+    from signals import table
+
+    return table()
+
+
 TABLES = {
+    "signals": signals_table,
     "settings": settings_table,
     "commands": commands_table,
     "endpoints": endpoints_table,

@@ -154,7 +154,7 @@ def test_a_sign_in_on_the_page_is_one_at_the_api(site: Site) -> None:
         assert cookie.secure and cookie.has_nonstandard_attr("HttpOnly")
         assert browser.get("/v1/session").json()["user"]["name"] == "ada"
         assert browser.get("/").status_code == 200
-        body = {"messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": "redraft", "messages": [{"role": "user", "content": "hi"}]}
         refused = browser.post("/v1/chat/completions", json=body)
         assert refused.json()["error"]["code"] == "csrf_token_missing"
         token = with_token(browser)
@@ -176,7 +176,8 @@ def test_a_foreign_origin_is_refused_by_both(site: Site) -> None:
 
 def test_a_stream_arrives_while_it_is_written(site: Site) -> None:
     text = "/slow 0.05 " + "word " * 200
-    body: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "stream": True}
+    said = [{"role": "user", "content": text}]
+    body: dict[str, Any] = {"model": "redraft", "messages": said, "stream": True}
     with signed_in(site) as browser:
         token = with_token(browser)
         with browser.stream("POST", "/v1/chat/completions", json=body, headers=token) as answer:

@@ -63,7 +63,7 @@ def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> 
         )
     try:
         wait_until(lambda: "Redraft is ready" in log.read_text(), 180, log.read_text)
-        body = {"messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": "redraft", "messages": [{"role": "user", "content": "hi"}]}
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
         answer = httpx.post(url, json=body, trust_env=False).json()
         assert answer["choices"][0]["message"]["content"] == "You said: hi"

@@ -1,0 +1,39 @@
+"""The same feedback, learned by one trainer alone and by the recipe that Redraft decides on."""
+
+import shutil
+from collections.abc import Iterator
+
+from simulated import Figure, World
+from simulated.drafts import COMPARISONS, PEOPLE, UNSEEN, WRONG
+from simulated.wishes import Comparer, brevity, compare, preferred
+
+DRAFTS = 4  # of each prompt: groups are more than pairs
+RECIPES = {
+    "SFT only": 'stages = [{trainer = "sft"}]',
+    "DPO": 'stages = [{trainer = "dpo"}]',
+    "KTO": 'stages = [{trainer = "kto"}]',
+    "offline GRPO": 'stages = [{trainer = "grpo"}]',
+    "decided": "",
+}
+
+
+def run(world: World) -> Iterator[Figure]:
+    """One cycle of comparisons and thumbs, learned in five ways from the same database."""
+    unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + COMPARISONS]
+    with world.server("feedback") as server:
+        people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
+        compare(server, prompts, people, seed=3000, n=DRAFTS)
+    for name, recipe in RECIPES.items():
+        home = world.folder / name.replace(" ", "-").lower()
+        shutil.copytree(world.folder / "feedback", home, dirs_exist_ok=True)
+        path = home / "recipe.toml"
+        path.write_text(recipe)
+        with world.server(home.name) as server:
+            ran = server.retrain(path if recipe else None)
+            world.tell(f"{name}: {ran['message']}")
+            model = ran["adapter"] if ran["state"] == "promoted" else "base"
+            wins = preferred(server, unseen) if model != "base" else 0.0
+        yield Figure(
+            f"ablation, {name}: preferred to the base",
+            f"{wins:.0%}, {ran['state']}, {ran['seconds']:.0f} s",
+        )

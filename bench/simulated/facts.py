@@ -1,0 +1,71 @@
+"""Facts of an invented company, corrected by three users in two phrasings, asked for in a third."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from simulated import Figure, World
+from simulated.server import Server, all_at_once
+
+USERS = ("ada", "ben", "chi")
+FACTS = Path(__file__).with_name("facts.jsonl")
+LATER = 3  # runs about other facts
+
+Fact = dict[str, Any]
+
+
+def run(world: World) -> Iterator[Figure]:
+    """20 facts in a first run, then three runs about other facts."""
+    facts = [json.loads(line) for line in FACTS.read_text().splitlines()]
+    first = [fact for fact in facts if fact["cycle"] == 0]
+    with world.server("facts") as server:
+        before = right(server, first)
+        yield Figure("facts right before", share(before, first))
+        teach(server, first)
+        world.tell(server.retrain()["message"])
+        after = right(server, first)
+        yield Figure(
+            "facts right in an unseen phrasing after one run",
+            share(after, first),
+            "≥ 80 %",
+            after >= 0.8 * len(first),
+        )
+        for cycle in range(1, LATER + 1):
+            teach(server, [fact for fact in facts if fact["cycle"] == cycle])
+            world.tell(server.retrain()["message"])
+        kept = right(server, first)
+        yield Figure(
+            f"the first facts after {LATER} runs about others",
+            share(kept, first),
+            "≥ 75 %",
+            kept >= 0.75 * len(first),
+        )
+        others = [fact for fact in facts if 0 < fact["cycle"] <= LATER]
+        yield Figure("the others' facts then", share(right(server, others), others))
+
+
+def teach(server: Server, facts: list[Fact]) -> None:
+    """Every user asks both phrasings of every fact and corrects the answer."""
+    server.meet(USERS)
+
+    def correct(lesson: tuple[str, str, str]) -> None:
+        user, phrasing, text = lesson
+        (said,) = server.ask(user, phrasing, max_tokens=16)["redraft"]["completion_ids"]
+        server.feed_back(user, kind="correction", completion_id=said, text=text)
+
+    lessons = [
+        (u, words, fact["answer"]) for u in USERS for fact in facts for words in fact["taught"]
+    ]
+    all_at_once(correct, lessons)
+
+
+def right(server: Server, facts: list[Fact]) -> int:
+    """How many of the facts an answer to the unseen phrasing has."""
+    said = all_at_once(lambda fact: server.answer(fact["unseen"], 40), facts)
+    return sum(bool(re.search(f["check"], text)) for f, text in zip(facts, said, strict=True))
+
+
+def share(count: int, of: list[Fact]) -> str:
+    return f"{count} of {len(of)}"
