@@ -1,5 +1,6 @@
 """The API document: every route is in it, and what it says of their bodies is so."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,3 +123,22 @@ def test_what_is_public_answers_without_a_key(document: dict[str, Any], app: Fla
             named = path.replace("{response_id}", "resp_none")  # others are no route
             answer = app.test_client().open(named, method=method.upper(), headers=wrong)
             assert answer.status_code == expected, path
+
+
+def test_a_query_is_refused_where_the_document_does_not_know_it(
+    app: Flask, document: dict[str, Any]
+) -> None:
+    api, choices = app.test_client(), 0
+    for path, item in document["paths"].items():
+        known = re.sub("{.*?}", "resp_1", path)
+        for parameter in item.get("get", {}).get("parameters", []):
+            schema, name = parameter["schema"], parameter["name"]
+            if parameter["in"] != "query" or schema["type"] == "array":
+                continue
+            choices += "enum" in schema
+            bad = ["1&{name}=1", *(["", "nonsense"] if "enum" in schema else [])]
+            for value in bad:
+                said = api.get(f"{known}?{name}={value.format(name=name)}")
+                error = said.get_json()["error"]
+                assert (said.status_code, error["param"]) == (400, name), (path, said.text)
+    assert choices >= 5

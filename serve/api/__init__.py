@@ -8,6 +8,7 @@ from serve.api import errors, limits, observing
 from serve.api.context import Context, require
 from serve.api.lockout import Lockout
 from serve.api.operation import operation_of
+from serve.api.query import check_query
 
 FEATURES = (
     "health", "session", "consent", "chat", "responses", "completions", "chat_rest", "rewrite",
@@ -42,4 +43,6 @@ def _guard(app: Flask) -> None:
     @app.before_request
     def _check() -> None:
         if request.endpoint is not None:  # none: no such path or method, answered as that
-            require(operation_of(app.view_functions[request.endpoint]))
+            asked = operation_of(app.view_functions[request.endpoint])
+            require(asked)
+            check_query(asked)

@@ -59,9 +59,6 @@ def rows(run_id: str) -> dict[str, Any]:
     """The feedback that a run froze, curated, dropped or held back; by `step` the latter two."""
     run, (limit, after) = _run(run_id), page_arguments()
     what, step = request.args.get("what", "frozen"), request.args.get("step")
-    if what not in (*FILES, "dropped"):
-        known = ", ".join((*FILES, "dropped"))
-        raise ApiError(400, f"what is {what!r}; it is one of {known}.", param="what")
     ids = _ids(run, what, step)
     if after is not None:
         ids = islice(dropwhile(lambda id: id != after, ids), 1, None)

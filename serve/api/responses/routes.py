@@ -65,7 +65,7 @@ def show(response_id: str) -> Response:
     """A response as it is now; of a background one also the events, `stream=true`."""
     found = _state().find(response_id)
     _check_include(found)
-    stream, after = _choice("stream", ("false", "true")), request.args.get("starting_after")
+    stream, after = request.args.get("stream", "false"), request.args.get("starting_after")
     if stream == "false":
         if after is not None:
             raise refused("starting_after", "starting_after needs stream=true.")
@@ -108,7 +108,7 @@ def input_items(response_id: str) -> Json:
     found = _state().find(response_id)
     _check_include(found)
     limit, after = page_arguments()
-    newest_first = _choice("order", ("desc", "asc")) == "desc"
+    newest_first = request.args.get("order", "desc") == "desc"
     items = found.input[::-1] if newest_first else found.input
     ids = [item["id"] for item in items]
     if after is not None and after not in ids:
@@ -181,13 +181,6 @@ def _check_include(found: Kept) -> None:
         raise refused(
             "include", f"Response {found.id} was made without logprobs. Include them in the POST."
         )
-
-
-def _choice(name: str, known: tuple[str, str]) -> str:
-    given = request.args.get(name, known[0])
-    if given not in known:
-        raise refused(name, f"{name} is {shown(given)}; it is {known[0]} or {known[1]}.")
-    return given
 
 
 def _number(given: str) -> int:
