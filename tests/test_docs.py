@@ -20,6 +20,14 @@ def test_every_file_the_readme_shows_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_chapter_the_readme_points_to_exists() -> None:
+    readme = (ROOT / "README.md").read_text()
+    headings = re.findall(r"^##+ (.+)$", readme, re.M)
+    chapters = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+    pointed_to = set(re.findall(r"\]\(#([^)]+)\)", readme))
+    assert pointed_to and pointed_to <= chapters, pointed_to - chapters
+
+
 def test_make_help_lists_the_two_commands() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
     assert {"chat", "test", "test-quick", "check"} <= {
