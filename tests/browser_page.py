@@ -1,5 +1,6 @@
 """The page in Debian's Chromium: how the browser tests open it, ask, and read the record."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from conftest import Redraft, wait_until
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    Error,
     Page,
     Request,
     expect,
@@ -52,6 +54,7 @@ def open_chromium() -> Iterator[Browser]:
 def open_context(chromium: Browser, **given: Any) -> Iterator[BrowserContext]:
     opened = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **given})
     opened.set_default_timeout(10_000)
+    opened.set_default_navigation_timeout(60_000)  # the first page of a process is slow
     yield opened
     opened.close()
 
@@ -75,9 +78,19 @@ def _streams(page: Page) -> set[Request]:
     return found
 
 
+def reload(page: Page) -> None:
+    """Load the page anew, also while Gradio, which lost its server, is about to do the same."""
+    try:
+        page.reload()
+    except Error as error:
+        if "ERR_ABORTED" not in str(error) and "interrupted" not in str(error):
+            raise
+        page.reload()
+
+
 def settle(page: Page) -> None:
     """Wait until nothing that was done on the page is still under way."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while page.streams:  # type: ignore[attr-defined]
         assert time.monotonic() < deadline, "an event of the page does not end"
         page.wait_for_timeout(50)  # what Playwright reports comes only while it is asked
@@ -109,13 +122,26 @@ def completion(server: Redraft, page: Page) -> dict[str, Any]:
 
 
 def soon(check: Callable[[], bool]) -> None:
-    wait_until(check, 10)
+    wait_until(check, 30)
 
 
 def child(server: Redraft, module: str) -> psutil.Process:
     assert server.process is not None
     children = psutil.Process(server.process.pid).children(recursive=True)
     return next(found for found in children if module in found.cmdline())
+
+
+@contextmanager
+def away(server: Redraft, module: str) -> Iterator[None]:
+    """One of the server's processes is killed, and started again only after the block."""
+    assert server.process is not None
+    victim = child(server, module)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        victim.kill()
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
 
 
 def answers(url: str) -> bool:

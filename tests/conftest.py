@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: settings in a temporary home, a tiny real model, a real server."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -46,10 +47,17 @@ TEMPLATE = (
 )
 
 
+# Below those that Linux gives to connections, and other ones for each worker: a port that was free
+# when it was asked for is still free when a server opens it seconds later.
+PORTS = itertools.count(20_000 + 4_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

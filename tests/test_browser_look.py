@@ -64,7 +64,7 @@ def test_the_switch_works_while_an_answer_is_written(
     context: BrowserContext, server: Redraft
 ) -> None:
     page = opened(context, server, "Message")
-    send(page, "/slow 0.1 " + " ".join(f"word{i}" for i in range(60)))
+    send(page, "/slow 0.1 " + " ".join(f"word{i}" for i in range(150)))
     expect(page.locator(".answer .md")).to_contain_text("word3")
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_role("button", name="停止")).to_be_visible()

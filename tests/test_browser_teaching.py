@@ -5,7 +5,7 @@ from typing import Any
 
 import psutil
 import pytest
-from browser_page import ask, completion, conversation, send, soon, visit
+from browser_page import ask, completion, conversation, reload, send, soon, visit
 from conftest import Redraft
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -235,7 +235,7 @@ def test_a_correction_in_the_making_outlives_the_server(
     page.get_by_role("button", name="Save correction").click()
     expect(page.locator(".editor .note")).to_contain_text("your text is still here")
     server.start("--no-scheduler")
-    page.reload()
+    reload(page)
     expect(editor).to_have_value("It costs 45 euros. With tax.")
     assert completion(server, page)["correction"] is None
     page.get_by_role("button", name="Save correction").click()

@@ -1,6 +1,5 @@
 """One turn in Chromium: reasoning on demand, how it was understood, and text not sent yet."""
 
-import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,7 +9,7 @@ import pytest
 from browser_page import (
     answers,
     ask,
-    child,
+    away,
     completion,
     conversation,
     send,
@@ -62,7 +61,7 @@ def understand(server: Redraft, page: Page, text: str) -> None:
 
 
 def test_reasoning_streams_when_asked_for_and_folds(server: Redraft, page: Page) -> None:
-    ask(page, "/slow 0.1 42 #### because six times seven is forty-two, as everybody knows.")
+    ask(page, "/slow 0.4 42 #### because six times seven is forty-two, as everybody knows.")
     expect(page.locator(".answer > .md")).to_have_text("42")
     button = disclosure(page)
     expect(button).to_have_attribute("aria-expanded", "false")
@@ -90,7 +89,7 @@ def test_a_reasoning_that_comes_unasked_is_seen_while_it_is_written(
 ) -> None:
     server = make_redraft(engine="echo", reasoning="always").start("--no-scheduler")
     page = visit(context, server.page_url)
-    send(page, "/slow 0.1 42 #### because six times seven is forty-two, as everybody knows.")
+    send(page, "/slow 0.4 42 #### because six times seven is forty-two, as everybody knows.")
     live = page.locator("[data-key=live] .thought")
     expect(live).to_contain_text("because six")
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
@@ -115,12 +114,12 @@ def test_copy_and_improve_take_the_conclusion_alone(server: Redraft, page: Page)
 
 def test_reasoning_of_an_older_answer_while_another_is_written(page: Page) -> None:
     ask(page, ANSWER)
-    send(page, "/slow 0.1 " + "word " * 30)
+    send(page, "/slow 0.1 " + "word " * 60)
     expect(page.locator("[data-key=live]")).to_contain_text("word word")
     disclosure(page).first.click()
     expect(page.locator(".thought .md")).to_contain_text("six times seven")
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
-    expect(page.get_by_role("button", name="Send")).to_be_visible()
+    expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=30_000)
     expect(page.locator(".thought .md")).to_contain_text("six times seven")
     expect(page.locator(".bubble")).to_have_count(2)
 
@@ -231,13 +230,13 @@ def test_a_dead_api_is_told_and_the_page_heals_by_itself(
     page = visit(context, server.page_url)
     ask(page, ANSWER)
     url = page.url
-    child(server, "serve.api").send_signal(signal.SIGKILL)  # comes back after a second or two
-    soon(lambda: not answers(server.url + "/readyz"))
-    disclosure(page).click()
-    expect(page.locator(".thought .note")).to_contain_text("does not answer")
-    late = context.new_page()
-    late.goto(url)
-    expect(late.locator("#sidebar .problem")).to_contain_text("does not answer")
+    with away(server, "serve.api"):
+        soon(lambda: not answers(server.url + "/readyz"))
+        disclosure(page).click()
+        expect(page.locator(".thought .note")).to_contain_text("does not answer")
+        late = context.new_page()
+        late.goto(url)
+        expect(late.locator("#sidebar .problem")).to_contain_text("does not answer")
     wait_until(lambda: answers(server.url + "/readyz"), 60)
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".thought .md")).to_have_text("because six times seven is forty-two.")

@@ -2,7 +2,7 @@
 on every database."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from typing import Any
 
@@ -28,6 +28,7 @@ from feedback.shares import wilson
 from feedback.tables import Feedback, Tally, TallyMark, Turn, User
 
 TODAY = datetime.now(UTC).date()
+NOON = datetime.combine(TODAY, time(12), UTC)  # also of a test that runs past midnight
 MONTH = Period(TODAY - timedelta(days=29), TODAY)
 
 
@@ -46,6 +47,7 @@ class Story:
         user = a_user(self.database)
         with self.database.session() as session:
             turn, _ = a_turn(session, a_conversation(session, user), 0, f"Q {next(self.keys)}")
+            turn.created_at = NOON
             ids = [
                 a_completion(session, turn, draft, adapter=adapter, completion_id=new_id("cmpl")).id
                 for draft, adapter in enumerate(adapters)
@@ -55,7 +57,7 @@ class Story:
     def say(self, user: User, body: dict[str, Any], days_ago: int = 0) -> str:
         with self.database.session() as session:
             row = record.record_feedback(session, user, body)
-            row.created_at -= timedelta(days=days_ago)
+            row.created_at = NOON - timedelta(days=days_ago)
         return row.id
 
     def rate(self, adapter: str, value: int, days_ago: int = 0) -> tuple[User, str, str]:
@@ -129,11 +131,11 @@ def test_satisfaction_is_by_adapter_and_day_with_its_interval(story: Story) -> N
 
 
 def test_weeks_and_months_are_cut_at_the_period(story: Story) -> None:
-    for days_ago in range(0, 40, 4):
+    for days_ago in (*range(0, 40, 4), 29):  # 29: the first day, whatever weekday it is
         story.rate("base", 1, days_ago)
     for step in ("week", "month"):
         found = story.numbers(step=step)["satisfaction_over_time"]
-        assert sum(row["n"] for row in found) == 8
+        assert sum(row["n"] for row in found) == 9
         assert (found[0]["from"], found[-1]["to"]) == (str(MONTH.first), str(MONTH.last))
         for row in found:
             days = Period(date.fromisoformat(row["from"]), date.fromisoformat(row["to"]))

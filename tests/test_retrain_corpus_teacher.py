@@ -251,10 +251,10 @@ def test_equal_requests_at_once_are_paid_for_once(tmp_path: Path) -> None:
 
 def test_requests_go_out_no_faster_than_they_may(tmp_path: Path) -> None:
     with TeacherServer(once(Play("a"))) as server:
-        limit = {"teacher_requests_per_minute": 1200}  # one in 50 ms
+        limit = {"teacher_requests_per_minute": 300}  # one in 200 ms
         with teacher_of(tmp_path, server.url, **limit) as teacher, ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda n: teacher.ask(ask(f"{n}?")), range(8)))
-        assert server.times[-1] - server.times[0] > 0.3
+        assert server.times[-1] - server.times[0] > 1.2
 
 
 def test_a_teacher_that_is_not_set_is_named(tmp_path: Path) -> None:

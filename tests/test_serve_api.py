@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from api_context import open_here
+from conftest import wait_until
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -485,6 +486,7 @@ def test_promote_and_roll_back_under_load(
     for talker in talkers:
         talker.start()
     try:
+        wait_until(lambda: len(answers) >= 3, 30)  # of the base: nothing is promoted yet
         assert promote(api, "a-0001-aaaaaa") == {"serving": "a-0001-aaaaaa", "previous": "base"}
         assert promote(api, "a-0002-bbbbbb")["previous"] == "a-0001-aaaaaa"
         assert ask(api, "who")["redraft"]["adapter"] == "a-0002-bbbbbb"

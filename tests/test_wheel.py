@@ -65,9 +65,9 @@ def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> 
         wait_until(lambda: "Redraft is ready" in log.read_text(), 180, log.read_text)
         body = {"model": "redraft", "messages": [{"role": "user", "content": "hi"}]}
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        answer = httpx.post(url, json=body, trust_env=False).json()
+        answer = httpx.post(url, json=body, trust_env=False, timeout=60).json()
         assert answer["choices"][0]["message"]["content"] == "You said: hi"
-        page = httpx.get(f"http://127.0.0.1:{page_port}", trust_env=False)
+        page = httpx.get(f"http://127.0.0.1:{page_port}", trust_env=False, timeout=60)
         assert page.status_code == 200 and "Redraft" in page.text
     finally:
         process.send_signal(signal.SIGINT)
