@@ -264,6 +264,7 @@ def test_training_goes_on_from_the_champion(name: str, base: Path, job: Job, job
     champion = job(SFT, out="champion")
     sft.train(champion)
     still = {"learning_rate": 0.0, "epochs": 1}
+    still |= {"max_distance": 99.0} if name == "grpo" else {}  # the base drew the drafts
     candidate = job_for(name, out="candidate", start=champion.out, settings=still)
     trainer.train(candidate)
     assert preference(base, candidate.out, PAIRS[0]) == preference(base, champion.out, PAIRS[0])
@@ -558,6 +559,22 @@ def test_grpo_leaves_out_groups_without_a_difference(base: Path, job: Job) -> No
     assert (result["rows"], result["no_difference"]) == (1, 1)
     with pytest.raises(ValueError, match="Nothing to learn"):
         grpo.train(job([alike], out="other"))
+
+
+def test_grpo_leaves_out_groups_whose_sampler_is_far_away(base: Path, job: Job) -> None:
+    near, far = groups(base)
+    for draft in far["completions"]:
+        draft["logprobs"] = [value - 3 for value in draft["logprobs"]]
+    alone = grpo.train(job([near]))
+    result = grpo.train(job([near, far], out="both"))
+    assert (alone["rows"], alone["far_away"]) == (1, 0)
+    assert (result["rows"], result["far_away"], result["steps"]) == (1, 1, alone["steps"])
+    assert result["distance"] == pytest.approx(alone["distance"])
+    assert result["effective_share"] == pytest.approx(alone["effective_share"])
+    with pytest.raises(ValueError, match="nats a token .* 1 is too far"):
+        grpo.train(job([far], out="far"))
+    kept = grpo.train(job([near, far], out="all", settings={"max_distance": 1e6}))
+    assert (kept["rows"], kept["far_away"]) == (2, 0)
 
 
 def test_grpo_scores_at_the_temperature_of_the_log(base: Path, job: Job) -> None:
