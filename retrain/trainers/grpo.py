@@ -150,7 +150,7 @@ class Sampled:
         kept = [at for at, distance in enumerate(far) if distance <= most]
         if not kept:
             raise ValueError(
-                f"Nothing to learn from {len(groups)} groups of drafts: the nearest sampler of them "
+                f"Nothing to learn from {len(groups)} groups of drafts: their nearest sampler "
                 f"is {min(far):.2f} nats a token from what training begins with, and more than "
                 f"{most:g} is too far. Collect comparisons of what serves now."
             )
