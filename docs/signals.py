@@ -39,6 +39,8 @@ def feedback() -> Iterator[tuple[str, list[Row]]]:
     yield "the same after 👍", [_on("rating", up), comma]
     yield "a pick of three drafts", [_among("b")]
     yield "a pick of three that were cut off", [_among("b", finish_reason="length")]
+    other = _row("rating", down, [_draft("c", "Draft c.", {})], "c")
+    yield "a pick of three drafts, and 👎 on another", [_among("b"), other]
     yield "a tie, or both bad", [_among("tie"), _among("both_bad")]
     why = {"text": " It says so.", "finish_reason": "stop", "token_ids": None, "logprobs": None}
     part = {"reasoning": why, "stopped_by": "####"}

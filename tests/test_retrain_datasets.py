@@ -162,6 +162,15 @@ def test_grpo_groups_carry_the_samplers_numbers() -> None:
     }
 
 
+def test_grpo_grades_drafts_by_the_thumbs_on_them() -> None:
+    first, second, third, fourth = drafts = [draft(text) for text in "abcd"]
+    thumbs = [rating(1, second), rating(-1, third), rating(1, fourth), rating(-1, fourth)]
+    (group,) = build("grpo", [comparison(0, *drafts), *thumbs])
+    assert [c["reward"] for c in group["completions"]] == [1.0, 0.5, -0.5, 0.0]
+    (group,) = build("grpo", [comparison("tie", first, third), thumbs[1]])
+    assert [c["reward"] for c in group["completions"]] == [0.0, -0.5]
+
+
 def test_grpo_leaves_out_drafts_without_logprobs_and_groups_without_a_difference() -> None:
     silent = draft("x", token_ids=None, logprobs=None)
     assert build("grpo", [comparison(0, "a", silent)]) == []

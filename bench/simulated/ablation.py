@@ -22,7 +22,7 @@ def run(world: World) -> Iterator[Figure]:
     unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + COMPARISONS]
     with world.server("feedback") as server:
         people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
-        compare(server, prompts, people, seed=3000, n=DRAFTS)
+        compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
     for name, recipe in RECIPES.items():
         home = world.folder / name.replace(" ", "-").lower()
         shutil.copytree(world.folder / "feedback", home, dirs_exist_ok=True)

@@ -37,9 +37,17 @@ class Comparer:
 
 
 def compare(
-    server: Server, prompts: list[str], people: list[Comparer], seed: int, n: int = 2
+    server: Server,
+    prompts: list[str],
+    people: list[Comparer],
+    seed: int,
+    n: int = 2,
+    graded: bool = False,
 ) -> int:
-    """Each prompt gets `n` drafts, and one of the people picks; returns the tokens written."""
+    """Each prompt gets `n` drafts, and one of the people picks; returns the tokens written.
+
+    Where it is `graded`, they also give a thumb down to the draft that they like least.
+    """
     server.meet([person.user for person in people])
 
     def one(given: tuple[int, str]) -> int:
@@ -55,6 +63,9 @@ def compare(
         server.feed_back(
             person.user, kind="comparison", turn_id=told["turn_id"], shown=shown, chosen=chosen
         )
+        if graded:
+            worst = min(drafts, key=lambda id: person.likes(drafts[id]))
+            server.feed_back(person.user, kind="rating", completion_id=worst, value=-1)
         return int(asked["usage"]["completion_tokens"])
 
     return sum(all_at_once(one, list(enumerate(prompts))))
