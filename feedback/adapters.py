@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from feedback.errors import Conflict, Invalid, NotFound
+from feedback.errors import Conflict, Invalid, NotFound, Overtaken
 from feedback.ids import plausible
 from feedback.moments import now
 from feedback.split import percent
@@ -18,6 +18,7 @@ from feedback.tables import CANARY, CHAMPION, Adapter, Deployment
 
 NUMBER = re.compile(r"a-(\d+)-")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
+BASE = "base"  # what serves, and what completions name, while no adapter does
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,21 @@ def expect(session: Session, name: str, state: str) -> None:
     found = get_adapter(session, name).state
     if found != state:
         raise Conflict(f"The adapter {name} is no {state} any more, but {found}.")
+
+
+def expect_champion(session: Session, name: str, judged_against: str) -> None:
+    """Raises Overtaken when what serves is neither that one (`base`: none) nor the adapter itself.
+
+    A champion of another base model serves none of the adapter's, and counts as `base`.
+    """
+    _lock(session)
+    new, serving = get_adapter(session, name), champion(session)
+    serves = serving.name if serving and serving.base_model == new.base_model else BASE
+    if serves not in (judged_against, name):
+        raise Overtaken(
+            f"The adapter {name} was judged against {judged_against}, but {serves} serves now. "
+            "Run again: `redraft retrain now`."
+        )
 
 
 def previous_champion(session: Session) -> str | None:

@@ -32,6 +32,10 @@ class Conflict(RecordError):
     """The request was understood, but what is recorded already stands against it."""
 
 
+class Overtaken(Conflict):
+    """Another champion serves than the one that an adapter was judged against."""
+
+
 class DatabaseUnavailable(RecordError):
     """The database cannot be opened, read or written."""
 

@@ -7,13 +7,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from feedback.adapters import Canary, champion
+from feedback.adapters import BASE, Canary, champion
 from feedback.kinds.comparison import NO_WINNER
 from feedback.parts import REASONING
 from feedback.split import takes_canary
 from feedback.tables import Completion, Conversation, Feedback
 
-BASE = "base"  # what completions name that no adapter wrote
 KINDS = ("rating", "correction", "comparison")
 
 

@@ -13,6 +13,7 @@ import httpx
 
 from feedback import adapters
 from feedback.database import Database
+from feedback.errors import Overtaken
 from feedback.split import percent
 from serve.settings import Settings
 
@@ -20,6 +21,7 @@ log = logging.getLogger("redraft")
 
 KNOCKS = 5  # tries, a second apart, before we believe that no server listens
 PATIENCE = 60.0  # seconds for a server that restarts or is busy with another swap
+OVERTAKEN = "champion_changed"  # the API's code where another champion serves than was expected
 GATE, MONITOR = "gate", "monitor"  # who decided; a server names the user whose key it got
 Facts = dict[str, Any] | None
 
@@ -32,21 +34,23 @@ def deploy(
     settings: Settings,
     database: Database,
     name: str,
+    champion: str,
     reason: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Put the candidate into service and say how: as canary first where there is a share for one.
 
     One that was put into service before is left as it is: doing it twice is harmless. Raises
-    DeployError.
+    DeployError, and Overtaken when another one serves than the `champion` that it was judged
+    against (`base`: none).
     """
     with database.reading() as session:
         state = adapters.get_adapter(session, name).state
     if state not in ("candidate", "rejected"):
         return f"{name} is {state}"
     if settings.canary_share:
-        return put_canary(settings, database, name, reason, sleep)
-    return promote(settings, database, name, GATE, reason, sleep=sleep)
+        return put_canary(settings, database, name, champion, reason, sleep)
+    return promote(settings, database, name, GATE, reason, champion=champion, sleep=sleep)
 
 
 def promote(
@@ -57,15 +61,21 @@ def promote(
     reason: str,
     facts: Facts = None,
     expected: str | None = None,
+    champion: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Make the adapter the champion and say how. Raises DeployError, and Conflict as `expect`."""
-    body = {"reason": reason, "facts": facts, "expected": expected}
+    """Make the adapter the champion and say how.
+
+    Raises DeployError, Conflict as `expect`, and Overtaken as `expect_champion`.
+    """
+    body = {"reason": reason, "facts": facts, "expected": expected, "champion": champion}
     if _ask_server(settings, f"{name}/promote", body, sleep):
         return f"{name} serves now"
     with database.session() as session:
         if expected is not None:
             adapters.expect(session, name, expected)
+        if champion is not None:
+            adapters.expect_champion(session, name, champion)
         adapters.set_champion(session, name, by, reason, facts=facts)
     return _later(settings, name)
 
@@ -74,14 +84,20 @@ def put_canary(
     settings: Settings,
     database: Database,
     name: str,
+    champion: str,
     reason: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Give the adapter the share of conversations that the settings name. Raises DeployError."""
+    """Give the adapter the share of conversations that the settings name.
+
+    Raises DeployError, and Overtaken as `expect_champion`.
+    """
     share = settings.canary_share
-    if _ask_server(settings, f"{name}/canary", {"reason": reason, "share": share}, sleep):
+    body = {"reason": reason, "share": share, "champion": champion}
+    if _ask_server(settings, f"{name}/canary", body, sleep):
         return f"{name} answers {percent(share)} of new conversations as canary"
     with database.session() as session:
+        adapters.expect_champion(session, name, champion)
         adapters.set_canary(session, name, share, GATE, reason)
     return _later(settings, f"{name}, as canary on {percent(share)} of new conversations,")
 
@@ -117,7 +133,7 @@ def _later(settings: Settings, what: str) -> str:
 def _ask_server(
     settings: Settings, action: str, body: dict[str, Any], sleep: Callable[[float], None]
 ) -> bool:
-    """Whether a server did it; False when none listens."""
+    """Whether a server did it; False when none listens. Raises DeployError, Overtaken."""
     url = f"{settings.api_url}/v1/adapters/{action}"
     patience = settings.drain_seconds + 240  # loading, warming and draining come first
     knocks, deadline = 0, time.monotonic() + PATIENCE
@@ -136,6 +152,8 @@ def _ask_server(
         else:
             if answer.is_success:
                 return True
+            if _error(answer).get("code") == OVERTAKEN:
+                raise Overtaken(_explanation(answer))
             if answer.status_code not in (429, 502, 503) or time.monotonic() > deadline:
                 raise DeployError(_refused(settings, action, _explanation(answer)))
         log.info("The server at %s is not ready; trying again.", settings.api_url)
@@ -148,11 +166,17 @@ def headers(settings: Settings) -> dict[str, str]:
 
 
 def _explanation(answer: httpx.Response) -> str:
+    unknown = f"status {answer.status_code}; is it this Redraft that listens there?"
+    return str(_error(answer).get("message", unknown))
+
+
+def _error(answer: httpx.Response) -> dict[str, Any]:
+    """What the API says of an error; empty where it is not ours that answers."""
     try:
         body: Any = answer.json()
-        return str(body["error"]["message"])
+        return dict(body["error"])
     except (ValueError, KeyError, TypeError):
-        return f"status {answer.status_code}; is it this Redraft that listens there?"
+        return {}
 
 
 def _refused(settings: Settings, action: str, why: str) -> str:

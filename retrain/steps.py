@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback import runs
+from feedback.errors import Overtaken
 from feedback.queue import fill_queue
 from retrain import (
     curate,
@@ -161,12 +162,21 @@ def _page(work: Work, report: dict[str, Any], gains: list[Gain]) -> str:
 
 
 def settle(work: Work, folder: Path) -> dict[str, Any]:
-    """The candidate into service, or out for good."""
+    """The candidate into service, or out for good.
+
+    It goes out as well where it beat a champion that no longer serves: nobody compared it with the
+    one that does.
+    """
     verdict = work.done("gate")
     if not verdict["promote"]:
         deploy.reject(work.database, verdict["candidate"], "; ".join(verdict["reasons"]))
         return {"state": "rejected", "message": verdict["story"]}
-    how = deploy.deploy(work.settings, work.database, verdict["candidate"], verdict["story"])
+    names = verdict["candidate"], verdict["champion"]
+    try:
+        how = deploy.deploy(work.settings, work.database, *names, verdict["story"])
+    except Overtaken as error:
+        deploy.reject(work.database, verdict["candidate"], str(error))
+        return {"state": "rejected", "message": f"{verdict['story']}; not deployed: {error}"}
     return {"state": "promoted", "message": f"{verdict['story']}; {how}"}
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from feedback import adapters
 from feedback.database import Database
-from feedback.errors import Conflict, Invalid, NotFound
+from feedback.errors import Conflict, Invalid, NotFound, Overtaken
 from feedback.lineage import lineage
 from feedback.moments import now
 from feedback.tables import Adapter, Deployment
@@ -299,3 +299,28 @@ def test_what_cannot_be_a_canary(database: Database) -> None:
         with pytest.raises(Conflict, match="a is no canary any more, but champion"):
             adapters.expect(session, "a", "canary")
         assert (serving(session), canary_name(session)) == ("a", "c")
+
+
+def test_a_verdict_holds_while_the_champion_that_it_was_made_against_serves(
+    database: Database,
+) -> None:
+    with database.session() as session:
+        register(session, "a-0001", "a-0002", "a-0003")
+        adapters.expect_champion(session, "a-0003", "base")
+        promote(session, "a-0001")
+        adapters.expect_champion(session, "a-0003", "a-0001")
+        adapters.expect_champion(session, "a-0001", "base")  # it serves already
+        for judged_against in ("base", "a-0002"):
+            with pytest.raises(Overtaken, match=f"against {judged_against}, but a-0001 serves now"):
+                adapters.expect_champion(session, "a-0003", judged_against)
+        promote(session, None)
+        with pytest.raises(Overtaken, match="against a-0001, but base serves now"):
+            adapters.expect_champion(session, "a-0003", "a-0001")
+
+
+def test_a_champion_of_another_base_model_counts_as_none(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a-0001", "a-0002")
+        adapters.get_adapter(session, "a-0001").base_model = "another"
+        promote(session, "a-0001")
+        adapters.expect_champion(session, "a-0002", "base")

@@ -7,15 +7,19 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import free_port
 
 from feedback import adapters
 from feedback.database import Database, open_database
 from feedback.migrate import migrate
-from retrain import deploy
+from feedback.tables import Deployment
+from retrain import deploy, steps
+from retrain.manifest import seal
+from retrain.work import Work
 from serve.settings import Settings
 
-NAME = "a-0001-abcdef"
+NAME, OTHER = "a-0001-abcdef", "a-0000-abcdef"
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def champion(database: Database) -> str | None:
 
 
 def promote(settings: Settings, database: Database) -> str:
-    return deploy.deploy(settings, database, NAME, "better", sleep=lambda _: None)
+    return deploy.deploy(settings, database, NAME, "base", "better", sleep=lambda _: None)
 
 
 def test_a_running_server_is_asked(database: Database) -> None:
@@ -132,3 +136,62 @@ def test_a_rejected_candidate_never_serves(database: Database) -> None:
     with pytest.raises(Exception, match="was rejected and never serves"):
         promote(Settings(port=free_port()), database)
     assert champion(database) is None
+
+
+def judged(
+    settings: Settings, database: Database, home: Path, champion: str, promote: bool = True
+) -> tuple[Work, Path]:
+    """A run whose gate has decided, and the folder of its last step."""
+    own = settings.model_copy(update={"home": home})
+    work = Work(own, database, "r-0001", {}, None)  # type: ignore[arg-type]
+    for step in ("gate", "deploy"):
+        (work.folder / step).mkdir(parents=True)
+    names = {"candidate": NAME, "champion": champion}
+    seal(work.folder / "gate", {**names, "promote": promote, "reasons": [], "story": "Better"})
+    return work, work.folder / "deploy"
+
+
+def rolled_back_to(database: Database, name: str) -> None:
+    with database.session() as session:
+        adapters.register_adapter(session, name=name, base_model="m", path="x", digest="d")
+        adapters.set_champion(session, name, "ada", "by hand")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_a_verdict_against_an_earlier_champion_deploys_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(deploy, "KNOCKS", 1)
+    rolled_back_to(database, OTHER)
+    offline = Settings(port=free_port(), canary_share=share)
+    work, folder = judged(offline, database, tmp_path, "a-0009-abcdef")
+    for _ in range(2):  # a run that is killed behind it comes here again
+        done = steps.settle(work, folder)
+        assert done["state"] == "rejected"
+        why = f"was judged against a-0009-abcdef, but {OTHER} serves now. Run again"
+        assert done["message"].startswith("Better; not deployed: ") and why in done["message"]
+    assert champion(database) == OTHER
+    with database.reading() as session:
+        assert adapters.get_adapter(session, NAME).state == "rejected"
+        events = session.scalars(sa.select(Deployment).where(Deployment.adapter == NAME)).all()
+    assert [event.action for event in events] == ["reject"] and why in events[0].reason
+
+
+def test_what_a_server_that_serves_another_champion_says_rejects_the_candidate(
+    database: Database, tmp_path: Path
+) -> None:
+    body = json.dumps({"error": {"message": "Run again.", "code": "champion_changed"}})
+    with Api((409, body)) as api:
+        done = steps.settle(*judged(api.settings, database, tmp_path, "base"))
+    assert done == {"state": "rejected", "message": "Better; not deployed: Run again."}
+    with database.reading() as session:
+        assert adapters.get_adapter(session, NAME).state == "rejected"
+
+
+def test_a_run_killed_behind_its_promotion_ends_as_promoted(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "KNOCKS", 1)
+    work, folder = judged(Settings(port=free_port()), database, tmp_path, "base")
+    assert [steps.settle(work, folder)["state"] for _ in range(2)] == ["promoted"] * 2
+    assert champion(database) == NAME

@@ -182,6 +182,22 @@ def test_what_cannot_be_a_canary_is_refused_and_all_goes_on(
         assert refused.status_code == 403
 
 
+@pytest.mark.parametrize("action", ["promote", "canary"])
+def test_what_was_judged_against_another_champion_is_not_put_into_service(
+    api: FlaskClient, here: Context, action: str
+) -> None:
+    body = {"share": 0.5} if action == "canary" else {}
+    for judged_against in ("base", CANARY):
+        said = act(api, f"{NEXT}/{action}", 409, champion=judged_against, **body)["error"]
+        assert said["code"] == "champion_changed"
+        assert f"was judged against {judged_against}, but {CHAMPION} serves now" in said["message"]
+    assert (here.serving.adapter, here.serving.canary) == (CHAMPION, None)
+    assert NEXT not in here.serving.engine.adapters(), "nothing was loaded in vain"
+    for _ in range(2):
+        act(api, f"{NEXT}/{action}", champion=CHAMPION, **body)  # and again, after a crash
+    assert here.serving.adapter == (NEXT if action == "promote" else CHAMPION)
+
+
 def test_a_canary_that_does_not_load_at_the_start_leaves_all_to_the_champion(
     api: FlaskClient, here: Context, settings: Settings
 ) -> None:

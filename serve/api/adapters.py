@@ -1,9 +1,9 @@
 """The registry of adapters, and what an admin does with it."""
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from flask import Blueprint, request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from feedback import adapters as registry
 from feedback.adapters import Canary
@@ -16,6 +16,13 @@ from serve.api.operation import operation
 
 blueprint = Blueprint("adapters", __name__, url_prefix="/v1/adapters")
 Given = TypeVar("Given", bound="Action")
+JudgedAgainst = Annotated[
+    str | None,
+    Field(
+        description="What the adapter was judged against, `base` where no adapter served. Where "
+        "neither that nor the adapter itself serves now, nothing is done: 409, `champion_changed`."
+    ),
+]
 
 
 class Action(BaseModel):
@@ -31,10 +38,12 @@ class Decision(Action):
 
 class Promotion(Decision):
     expected: Literal["canary"] | None = None  # the state in which it has to be
+    champion: JudgedAgainst = None
 
 
 class CanaryAction(Action):
     share: float | None = None  # of the conversations; None: REDRAFT_CANARY_SHARE
+    champion: JudgedAgainst = None
 
 
 @blueprint.get("")
@@ -65,7 +74,7 @@ def lineage(name: str) -> dict[str, Any]:
 @blueprint.post("/<name>/promote")
 @operation(body=Promotion, body_required=False, role="admin")
 def promote(name: str) -> dict[str, str]:
-    """Put an adapter into service; 409 when it is not in the state `expected` (admin)."""
+    """Put an adapter into service; 409 when not `expected` or another `champion` serves (admin)."""
     user, given = caller(), _given(Promotion)
     previous = context().serving.promote(name, by=user.name, **given.model_dump())
     return {"serving": context().serving.adapter, "previous": previous}
@@ -77,7 +86,9 @@ def put_canary(name: str) -> dict[str, Any]:
     """Give an adapter a `share` of the conversations that begin from now on (admin)."""
     user, given = caller(), _given(CanaryAction)
     share = context().settings.canary_share if given.share is None else given.share
-    canary = context().serving.put_canary(name, share, by=user.name, reason=given.reason)
+    canary = context().serving.put_canary(
+        name, share, by=user.name, reason=given.reason, champion=given.champion
+    )
     return {"serving": context().serving.adapter, "canary": _canary(canary)}
 
 

@@ -15,6 +15,7 @@ from feedback.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    Overtaken,
     RecordError,
 )
 from serve.engines.base import AdapterError, EngineError, Unavailable, Unsupported
@@ -45,6 +46,7 @@ STATUS: dict[type[Exception], int] = {
     NotFound: 404,
     Invalid: 400,
     Forbidden: 403,
+    Overtaken: 409,
     Conflict: 409,
     DatabaseUnavailable: 503,
     RecordError: 500,
@@ -57,6 +59,7 @@ STATUS: dict[type[Exception], int] = {
 CODES: dict[type[Exception], str] = {
     NotFound: "not_found",
     Forbidden: "not_reviewer",
+    Overtaken: "champion_changed",
     WindowError: "context_length_exceeded",
     AdapterError: "adapter_unusable",
     Unsupported: "unsupported",

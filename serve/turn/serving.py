@@ -130,30 +130,39 @@ class Serving:
         reason: str,
         facts: Mapping[str, Any] | None = None,
         expected: str | None = None,
+        champion: str | None = None,
     ) -> str:
         """Make adapter `name` answer every turn that starts from now on; returns the one before.
 
         A canary ends with it. Raises NotFound, AdapterError, or Conflict where it is not in the
-        state that is expected, and then what served goes on serving.
+        state that is expected, or was judged against another `champion` (`base`: none) than serves,
+        and then what served goes on serving.
         """
         with self._swap:
-            self._load_fit(name)
+            self._load_fit(name, champion)
             with self._database.session() as session:
                 if expected is not None:
                     registry.expect(session, name, expected)
+                if champion is not None:
+                    registry.expect_champion(session, name, champion)
                 registry.set_champion(session, name, by=by, reason=reason, facts=facts)
             self._troubles.clear()
             return self._flip(name, None)
 
-    def put_canary(self, name: str, share: float, by: str, reason: str) -> Canary:
+    def put_canary(
+        self, name: str, share: float, by: str, reason: str, champion: str | None = None
+    ) -> Canary:
         """Give adapter `name` a share of the conversations that begin from now on.
 
-        It takes the place of another canary. Raises NotFound, Conflict, Invalid or AdapterError,
-        and then what served goes on serving.
+        It takes the place of another canary. Raises NotFound, Invalid, AdapterError, or Conflict,
+        also where it was judged against another `champion` than serves, and then what served goes
+        on serving.
         """
         with self._swap:
-            self._load_fit(name)
+            self._load_fit(name, champion)
             with self._database.session() as session:
+                if champion is not None:
+                    registry.expect_champion(session, name, champion)
                 registry.set_canary(session, name, share, by=by, reason=reason)
                 canary = cast(Canary, registry.canary(session))
             self._troubles.pop(CANARY, None)
@@ -187,8 +196,10 @@ class Serving:
             previous = self._flip(target, None)
             return canary.name if canary else previous
 
-    def _load_fit(self, name: str) -> None:
-        with self._database.reading() as session:
+    def _load_fit(self, name: str, champion: str | None) -> None:
+        with self._database.session() as session:
+            if champion is not None:  # asked again when it is recorded; here it saves the loading
+                registry.expect_champion(session, name, champion)
             rejected = registry.get_adapter(session, name).state == "rejected"
         if rejected:
             raise AdapterError(
