@@ -13,7 +13,7 @@ from typing import Any
 
 from feedback import runs
 from feedback.database import Database, open_database
-from feedback.errors import DatabaseUnavailable, RecordError
+from feedback.errors import Conflict, DatabaseUnavailable, RecordError
 from retrain import steps
 from retrain.manifest import seal, sealed, start_over
 from retrain.patience import patiently
@@ -41,8 +41,13 @@ def run(settings: Settings, run_id: str) -> str:
 
 
 def _finish(database: Database, run_id: str, state: str, message: str, adapter: str | None) -> None:
-    with database.session() as session:
-        runs.finish_run(session, run_id, state, message, adapter)
+    """End the run. Raises LostRun where it is no longer ours: it may be at work elsewhere."""
+    try:
+        with database.session() as session:
+            runs.hold_run(session, run_id)
+            runs.finish_run(session, run_id, state, message, adapter)
+    except Conflict as error:
+        raise LostRun(str(error)) from error
 
 
 def _executed(settings: Settings, database: Database, run_id: str) -> tuple[str, str, str | None]:

@@ -30,7 +30,7 @@ from feedback.migrate import migrate
 from retrain import monitor
 from retrain.deploy import DeployError
 from retrain.forgetting import prune_all
-from retrain.start import Started, environment, resume_run, start_run
+from retrain.start import Started, environment, listen, resume_run, start_run
 from serve.settings import Settings, load_settings
 
 log = logging.getLogger("redraft")
@@ -219,6 +219,7 @@ def _seen(session: Session) -> int:
 
 def _resume_once(settings: Settings, database: Database) -> bool:
     """Go on with a run whose process died; the second time it is given up, so that others come."""
+    listen(database)
     with database.session() as session:
         dead = runs.interrupted(session)
         if dead is None or not dead.active:  # none, or stopped by hand: not ours to go on with

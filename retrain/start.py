@@ -12,10 +12,12 @@ from typing import Any
 from feedback import runs
 from feedback.database import Database
 from feedback.errors import Conflict
+from retrain.progress import EVERY
 from retrain.work import run_folder
 from serve.settings import Settings
 
 TAKEOVER = 60.0  # seconds for the child to report
+LISTEN = 3 * EVERY
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,24 @@ def start_run(
 
 def resume_run(settings: Settings, database: Database) -> Started | None:
     """Go on with the interrupted run; None when there is none."""
+    listen(database)
     with database.session() as session:
         found = runs.interrupted(session)
         if found is None:
             return None
         run_id = runs.resume_run(session, found.id).id
     return _spawn(settings, database, run_id)
+
+
+def listen(database: Database) -> None:
+    """Give a run that was not heard of a few beats' time to be heard before it is believed dead.
+
+    When the clock was set forward, or the machine slept, every run seems to have long been silent.
+    """
+    with database.reading() as session:
+        found = runs.interrupted(session)
+    if found is not None and found.active and runs.may_exist(found):
+        time.sleep(LISTEN)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from threading import Barrier
 
@@ -60,6 +60,7 @@ def test_a_run_starts_goes_on_and_ends(database: Database) -> None:
     run = claimed(database)
     assert (run.id, run.state, run.active, run.recipe) == ("r-0001", "running", 1, {"seed": 7})
     assert (run.pid, run.last_feedback_seq) == (os.getpid(), given.seq)
+    taken_by(database, run, heartbeat=run.created_at - timedelta(seconds=100))
     with database.session() as session:
         runs.heartbeat(session, run.id, "train", {"step": 3, "of": 30}, last_feedback_seq=99)
     with database.reading() as session:
@@ -69,7 +70,7 @@ def test_a_run_starts_goes_on_and_ends(database: Database) -> None:
             {"step": 3, "of": 30},
             99,
         )
-        assert got.heartbeat > got.created_at
+        assert got.heartbeat >= got.created_at
         assert runs.interrupted(session) is None
     with database.session() as session:
         runs.finish_run(session, run.id, "promoted", "better", "a-0001-x")
@@ -144,6 +145,58 @@ def test_a_run_on_another_machine_is_alive_while_it_is_heard(database: Database)
     with database.session() as session:
         assert runs.interrupted(session)
         assert runs.resume_run(session, run.id).host != "elsewhere"
+
+
+@pytest.fixture(params=[180, -180])
+def wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host's clock is three minutes ahead or behind; the database's is right."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(seconds=request.param)
+
+    monkeypatch.setattr(moments, "datetime", Wrong)
+
+
+def test_what_this_hosts_clock_says_of_a_run_elsewhere_does_not_matter(
+    database: Database, wrong_clock: None
+) -> None:
+    run = claimed(database)
+    right = datetime.now(UTC)
+    taken_by(database, run, host="elsewhere", heartbeat=right)
+    with database.session() as session:
+        assert runs.interrupted(session) is None
+        with pytest.raises(Conflict, match="is running since .* on elsewhere"):
+            runs.resume_run(session, run.id)
+    taken_by(database, run, heartbeat=right - timedelta(seconds=121))
+    with database.session() as session:
+        assert runs.interrupted(session)
+
+
+def test_heartbeats_are_told_in_the_databases_time(database: Database, wrong_clock: None) -> None:
+    run = claimed(database)
+    with database.session() as session:
+        for told in (
+            run.heartbeat,
+            run.created_at,
+            runs.heartbeat(session, run.id, "train", {}).heartbeat,
+            runs.finish_run(session, run.id, "interrupted", "").heartbeat,
+            runs.resume_run(session, run.id).heartbeat,
+            runs.finish_run(session, run.id, "failed", "").finished_at,
+        ):
+            assert told and abs(datetime.now(UTC) - told) < timedelta(seconds=60)
+
+
+def test_a_run_is_held_by_the_process_that_has_it(database: Database) -> None:
+    run = claimed(database)
+    with database.session() as session:
+        assert runs.hold_run(session, run.id).id == run.id
+    taken_by(database, run, pid=1, host="elsewhere")
+    with database.session() as session:
+        with pytest.raises(Conflict, match="taken up by process 1 on elsewhere"):
+            runs.hold_run(session, run.id)
+        runs.finish_run(session, run.id, "interrupted", "by who started it")
 
 
 def test_a_process_whose_run_was_taken_up_is_told_to_stop(database: Database) -> None:

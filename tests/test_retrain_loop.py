@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from conftest import ROOT, free_port
 from corpus_dataset import make_corpus
 from retrain_rows import record_corrections
@@ -15,7 +16,8 @@ from retrain_rows import record_corrections
 from feedback import adapters, runs
 from feedback.database import Database
 from feedback.lineage import lineage
-from retrain import progress, steps
+from feedback.tables import Run
+from retrain import loop, progress, steps
 from retrain.corpus import rows as corpora
 from retrain.manifest import read_json, read_rows, sealed, write_rows
 from retrain.start import environment
@@ -245,6 +247,25 @@ def test_a_run_that_somebody_else_took_up_stops(database: Database) -> None:
             runs.finish_run(session, run_id, "interrupted", "")
         with pytest.raises(progress.LostRun, match="has ended"):
             tracker.step("train")
+
+
+def test_a_run_that_was_taken_up_is_not_ended_by_an_error_of_the_process_that_lost_it(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.session() as session:
+        run_id = runs.claim_run(session, {}).id
+
+    def fail(_: object) -> None:
+        with database.session() as session:
+            session.execute(sa.update(Run).values(host="elsewhere", pid=1))
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(steps, "snapshot", fail)
+    with pytest.raises(progress.LostRun, match="taken up by process 1 on elsewhere"):
+        loop.run(settings, run_id)
+    with database.reading() as session:
+        run = runs.get_run(session, run_id)
+    assert (run.state, run.active, run.message) == ("running", 1, "")
 
 
 def test_progress_is_written_by_itself(database: Database) -> None:

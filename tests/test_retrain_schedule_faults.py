@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -16,7 +17,8 @@ from retrain_rows import record_corrections
 
 from feedback import runs
 from feedback.database import Database
-from retrain import schedule
+from feedback.tables import Run
+from retrain import schedule, start
 from retrain.start import environment
 from serve.settings import Settings
 
@@ -90,6 +92,30 @@ def test_a_scheduler_at_work_notices_that_the_clock_was_set_back(
         for number, handler in handlers.items():
             schedule.signal.signal(number, handler)
     assert len(anew) == 1, "once for one change"
+
+
+def test_a_clock_set_forward_neither_steals_a_live_run_nor_gives_it_up(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.session() as session:
+        run_id = runs.claim_run(session, {}).id
+    began = []
+
+    def beat(seconds: float) -> None:
+        began.append(seconds)
+        with database.session() as session:
+            runs.heartbeat(session, run_id, "train", {})
+
+    monkeypatch.setattr(start.time, "sleep", beat)
+    monkeypatch.setattr(start, "_spawn", lambda *_: pytest.fail("the run is at work"))
+    monkeypatch.setattr(schedule, "_resumed", {run_id})  # it died once, earlier
+    for look in (schedule._resume_once, start.resume_run):
+        with database.session() as session:
+            session.execute(sa.update(Run).values(heartbeat=datetime.now(UTC) - AHEAD))
+        assert not look(settings, database)
+    assert began == [start.LISTEN] * 2
+    with database.reading() as session:
+        assert runs.get_run(session, run_id).state == "running"
 
 
 @pytest.mark.parametrize(
