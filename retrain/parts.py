@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from prompts.answer_first import DELIMITER, open_answer, split_answer
-from retrain.rows import Answer, Row, answer, completion, conclusion_first, finished, written_whole
+from retrain.rows import (
+    Answer,
+    Row,
+    answer,
+    completion,
+    conclusion_first,
+    ended_by,
+    finished,
+    written_whole,
+)
 
 AT_DELIMITER = "delimiter"  # the finish reason of a message that is to be gone on with
 
@@ -34,7 +43,7 @@ def prompt(row: Row) -> list[dict[str, Any]]:
 
 def draft(c: Row) -> Answer:
     """A stored answer as it was shown, with its delimiter where it has one."""
-    return _conclusion(c) if conclusion_first(c) else answer(c["text"], c["finish_reason"])
+    return _conclusion(c) if conclusion_first(c) else answer(c["text"], ended_by(c, c))
 
 
 def alike(drafts: Sequence[Row]) -> list[Answer]:
@@ -51,7 +60,7 @@ def judged_part(row: Row, c: Row) -> Answer:
     if not on_reasoning(row):
         return draft(c)
     made = c["reasoning"]
-    return answer(made["text"], made["finish_reason"], made["token_ids"])
+    return answer(made["text"], ended_by(c, made), made["token_ids"])
 
 
 def corrected(row: Row) -> Answer:
@@ -71,7 +80,7 @@ def words(said: Answer) -> str:
 
 def _conclusion(c: Row) -> Answer:
     if not finished(c):
-        return answer(c["text"], c["finish_reason"])
+        return answer(c["text"], ended_by(c, c))
     if not conclusion_first(c):
         return answer(open_answer(c["text"]), AT_DELIMITER)
     token_ids = None if written_whole(c) else c["token_ids"]

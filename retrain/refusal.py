@@ -122,7 +122,10 @@ def _too_few(
     given = ", ".join(f"{n} {PLURAL.get(kind, kind)}" for kind, n in counts(train, "kind").items())
     cut = sum(map(unfinished, train))
     why = (
-        f" {cut} comparisons are of answers that were all cut off: raise max_tokens." if cut else ""
+        f" {cut} comparisons are of answers that were all cut off: raise max_tokens, and ask "
+        "without stop strings."
+        if cut
+        else ""
     )
     return (
         f"Too little to train on: {len(used)} usable training rows (of {given}); at least "

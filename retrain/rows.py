@@ -14,6 +14,7 @@ Row = dict[str, Any]
 Answer = list[dict[str, Any]]  # of one message
 CORPUS = "corpus"  # the kind of rows that are nobody's verdict (see retrain.corpus.rows)
 NO_WINNER = ("tie", "both_bad")
+CUT = "length"  # the finish reason of a text that has no end to learn
 TRUSTED = ("reviewer", "admin")
 
 
@@ -75,7 +76,20 @@ def written_whole(c: Row) -> bool:
 
 def finished(c: Row) -> bool:
     """Whether a stored answer, as it is shown, came to its end, and was not cut off."""
-    return conclusion_first(c) or bool(c["finish_reason"] == "stop")
+    return conclusion_first(c) or ended_by(c, c) == "stop"
+
+
+def stopped_short(c: Row) -> bool:
+    """Whether a stop string of the client's cut the writing, as a limit does."""
+    return c["stopped_by"] not in (None, DELIMITER)
+
+
+def ended_by(c: Row, part: Row) -> str:
+    """The finish reason that a stored answer, or its reasoning as `part`, is learned and scored by.
+
+    An API says "stop" of a text that was cut at a stop string; the model would have gone on.
+    """
+    return CUT if stopped_short(c) else str(part["finish_reason"])
 
 
 def without_tokens(c: Row) -> Row:

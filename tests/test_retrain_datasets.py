@@ -110,11 +110,12 @@ def test_preference_pairs_the_pick_with_each_other_draft_shown() -> None:
     ]
 
 
-def test_drafts_that_were_all_cut_off_teach_nothing() -> None:
-    cut, shorter = (
-        draft("one two three", finish_reason="length"),
-        draft("one", finish_reason="length"),
-    )
+LIMITED, STOPPED = {"finish_reason": "length"}, {"stopped_by": "\n\n"}
+
+
+@pytest.mark.parametrize("own", [LIMITED, STOPPED])
+def test_drafts_that_were_all_cut_off_teach_nothing(own: Row) -> None:
+    cut, shorter = draft("one two three", **own), draft("one", **own)
     whole = draft("one two.")
     both_cut, one_whole = comparison(1, cut, shorter), comparison(0, whole, cut, shorter)
     assert build("preference", [both_cut]) == build("grpo", [both_cut]) == []

@@ -238,15 +238,20 @@ def test_answers_that_were_cut_off_are_left_out_or_marked(
     talk = Talk(database, ada)
     _, (whole,) = talk.turn("whole")
     _, (torso,) = talk.turn("tor", finish_reason="length")
-    for completion in (whole, torso):
+    _, (stopped,) = talk.turn("sto", stopped_by="\n\n")
+    for completion in (whole, torso, stopped):
         talk.say("rating", completion_id=completion, value=1)
     assert export("sft", home / "plain") == 0
     assert len(read_rows(home / "plain")) == 1
-    assert "1 with answers that were cut off are left out: --all-columns" in capsys.readouterr().err
+    assert "2 with answers that were cut off are left out: --all-columns" in capsys.readouterr().err
     assert export("sft", home / "all", "--all-columns") == 0
     rows = read_rows(home / "all")
-    assert [row["completion"][0]["finish_reason"] for row in rows] == ["stop", "length"]
+    assert [row["completion"][0]["finish_reason"] for row in rows] == ["stop", "length", "length"]
     assert set(rows[0]) - COLUMNS["sft"] == {"feedback_id", "signal", "split", "weight"}
+    assert export("label-studio", home / "tasks.json") == 0
+    tasks = json.loads((home / "tasks.json").read_text())
+    told = [task["data"]["redraft"]["completions"][0]["finish_reason"] for task in tasks]
+    assert told == ["stop", "length", "length"], "who reads them back knows no stop strings"
 
 
 def test_parts_of_answers_are_left_out_or_marked(

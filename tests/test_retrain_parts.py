@@ -370,3 +370,31 @@ def test_thumbs_on_one_part_do_not_make_the_other_two_sided(
     others = [rating(-1, first("0 "))] if on_the_other is None else []
     others += [on_reasoning(rating(on_the_other or 1, first("0 ", f" {n}"))) for n in range(20)]
     assert bool(refusal._one_sided(ups + others)) is one_sided
+
+
+def test_an_answer_cut_at_a_clients_stop_string_has_no_end_to_learn(tokenizer: Any) -> None:
+    """The API says "stop" of it, and of one that the model ended itself."""
+    cut, ended = draft("One.", stopped_by="\n\n"), draft("Two.")
+    thumbs = [rating(1, cut, prompt="q"), rating(1, ended, prompt="r")]
+    up, other = (encoded(tokenizer, example)[1] for example in datasets.build("sft", thumbs))
+    assert (tokenizer.decode(up), tokenizer.decode(other)) == ("One.", f"Two.{END}")
+    pick = comparison(0, cut, ended)
+    for name, examples in (("kto", thumbs[:1]), ("preference", [pick]), ("sft", [pick])):
+        (example,) = datasets.build(name, examples)
+        said = example["chosen" if name == "preference" else "completion"]
+        assert shape(said) == ("One.", "length")
+    assert unfinished(comparison(0, cut, draft("One", stopped_by="\n\n"))) and not unfinished(pick)
+
+
+def test_a_stop_string_behind_the_delimiter_cuts_the_reasoning_alone() -> None:
+    c = whole("42 ", stopped_by="\n\n")
+    shown, why = datasets.build("sft", [rating(1, c), on_reasoning(rating(1, c))])
+    assert shape(shown["completion"]) == ("42 ####", parts.AT_DELIMITER)
+    assert shape(why["completion"]) == (" why", "length")
+
+
+def test_an_answer_cut_at_a_stop_string_is_scored_without_it() -> None:
+    c = draft("One.", token_ids=[79, 110, 101, 46, 10, 10], stopped_by="\n\n")
+    (item,) = held_out_items([comparison(0, c, draft("Two."), **HELD)])
+    assert (item.good[0].token_ids, item.good[0].finished) == ((), False)
+    assert (item.bad[0].token_ids, item.bad[0].finished) == ((84, 119, 111, 46), True)

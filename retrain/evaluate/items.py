@@ -13,7 +13,7 @@ from typing import Any
 
 from prompts.answer_first import DELIMITER
 from retrain import parts
-from retrain.rows import CORPUS, Answer, Row, completion, conclusion_first, picked
+from retrain.rows import CORPUS, Answer, Row, completion, conclusion_first, picked, stopped_short
 
 MOST = 200
 RATINGS = ("rating", "reasoning_rating")
@@ -120,7 +120,8 @@ def _passage(c: Row, said: Answer) -> Passage:
     """What is said of the stored answer, in logged tokens where they are of that and no more."""
     (message,) = said
     ends = message["finish_reason"]
-    as_logged = not conclusion_first(c) and ends != parts.AT_DELIMITER
+    others_too = conclusion_first(c) or stopped_short(c)  # a delimiter's, a stop string's
+    as_logged = not others_too and ends != parts.AT_DELIMITER
     token_ids = c["token_ids"] if as_logged else message.get("token_ids")
     return Passage(message["content"], tuple(token_ids or ()), ends in ("stop", parts.AT_DELIMITER))
 

@@ -21,11 +21,11 @@ from retrain.forms._told import (
     text,
 )
 from retrain.parts import on_reasoning
-from retrain.rows import Row, judged, picked
+from retrain.rows import Row, ended_by, judged, picked
 
 OF = None
 MADE_OF = "all feedback, one task each, for reviewers to keep, fix or drop"
-CARRIED = ("text", "finish_reason", "adapter", "base_model")
+CARRIED = ("text", "adapter", "base_model")
 TOLD = ("feedback_id", "conversation_id", "turn_id", "position", "split", "created_at")
 
 
@@ -45,7 +45,7 @@ def write(row: Row) -> dict[str, Any] | None:
                 "query": row.get("query") or "",
                 "rewritten_query": row.get("rewritten_query"),
                 "preparation": row.get("preparation"),
-                "completions": [{key: c.get(key) for key in CARRIED} for c in drafts],
+                "completions": [_carried(c) for c in drafts],
             },
         }
     }
@@ -92,6 +92,10 @@ def _answer(draft: Any, at: int) -> Answer:
         base_model=draft.get("base_model") or IMPORTED,
         finish_reason=draft.get("finish_reason") or "stop",
     )
+
+
+def _carried(c: Row) -> dict[str, Any]:
+    return {**{key: c.get(key) for key in CARRIED}, "finish_reason": ended_by(c, c)}
 
 
 def _body(row: Row) -> dict[str, Any]:
