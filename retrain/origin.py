@@ -6,7 +6,7 @@ run from the base learns from all feedback in force, and has to beat the champio
 
 from pathlib import Path
 
-from feedback import adapters
+from feedback import adapters, runs
 from retrain.recipe import Recipe
 from retrain.refusal import Refusal
 from retrain.trainers import methods
@@ -29,6 +29,21 @@ def origin(work: Work, recipe: Recipe) -> tuple[str | None, str]:
     if every and ran >= every:
         return None, f"from the base: {ran} runs have trained since one last began there"
     return champion.name, f"from champion {champion.name}"
+
+
+def learned_until(work: Work, parent: str | None) -> int:
+    """The last event in the snapshots that `parent` and those before it were trained on.
+
+    What only runs had that were refused or rejected, nobody learned; 0 for the base.
+    """
+    last = 0
+    with work.database.reading() as session:
+        while parent is not None:
+            adapter = adapters.get_adapter(session, parent)
+            if adapter.run_id is not None:
+                last = max(last, runs.get_run(session, adapter.run_id).last_feedback_seq)
+            parent = adapter.parent
+    return last
 
 
 def check_served(work: Work, recipe: Recipe) -> None:

@@ -67,6 +67,9 @@ class Recipe:
         return asdict(self)
 
 
+UNDECIDED = Recipe((), ())  # what holds of every recipe that nobody wrote
+
+
 def decide(found: Mapping[str, Sequence[datasets.Example]], label_noise: float = 0.0) -> Recipe:
     """The default recipe for these training examples; `stages` is empty when there are none.
 

@@ -27,7 +27,7 @@ from retrain.evaluate.items import count_by_kind, held_out_items
 from retrain.evaluate.measure import Gain
 from retrain.evaluate.step import evaluate
 from retrain.manifest import read_json, read_rows, write_json, write_rows, write_text
-from retrain.origin import check_served, origin
+from retrain.origin import check_served, learned_until, origin
 from retrain.queue import queue
 from retrain.rows import CORPUS, Row, counts, is_train, unfinished, without_tokens
 from retrain.snapshot import DROPPED, OF_CORPUS, ROWS, freeze_snapshot
@@ -79,17 +79,17 @@ def curated(work: Work, folder: Path) -> dict[str, Any]:
 
 def _selected(work: Work, rows: list[Row]) -> tuple[list[Row], list[curate.Report]]:
     """The rows that a run has room for; what was left out as a report, where something was."""
-    settings, champion = work.settings, work.champion()
+    settings = work.settings
     train, most = sum(map(is_train, rows)), settings.max_train_rows
     if train <= most or says(resolve(settings.engine, settings.quantization), "WEIGHTLESS"):
         return rows, []
-    name = champion.name if champion else None
+    parent, _ = origin(work, _given(work) if _is_given(work) else recipes.UNDECIDED)
     with ExitStack() as opened:
         engine = None
         if select.needs_engine(settings.select):
-            engine = opened.enter_context(engine_with(work, [name] if name else []))
-        means = select.Means(engine, name, work.tracker.tick)
-        how = (settings.select, most, settings.earlier_share, _seen(work))
+            engine = opened.enter_context(engine_with(work, [parent] if parent else []))
+        means = select.Means(engine, parent, work.tracker.tick)
+        how = (settings.select, most, settings.earlier_share, learned_until(work, parent))
         kept = select.select(rows, *how, means)
     why = {f"beyond {most} training rows, chosen by {settings.select}": len(rows) - len(kept)}
     return kept, [curate.Report("select", len(rows), len(kept), why, {}, {})]

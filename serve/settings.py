@@ -227,7 +227,8 @@ class Settings(BaseSettings):
         0.3,
         ge=0,
         lt=1,
-        description="Share of those for feedback that an earlier run saw, drawn by lot.",
+        description="Share of those for feedback that the champion has learned, drawn by lot; a "
+        "run that begins at the base takes all feedback for new.",
     )
     replay_general: str = Field(
         "",

@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from retrain_rows import correction
 
 from feedback import adapters, runs
 from feedback.database import Database
-from retrain import origin
+from feedback.tables import Run
+from retrain import origin, select, steps
 from retrain.recipe import Recipe, Stage
 from retrain.refusal import Refusal
 from retrain.work import Work
@@ -19,7 +23,8 @@ SFT = (Stage("sft", "sft"),)
 
 def work_of(database: Database, home: Path, **settings: Any) -> Work:
     given = {"home": home, "engine": "transformers", **settings}
-    return Work(Settings(**given), database, "r-0001", {}, None)  # type: ignore[arg-type]
+    tracker = SimpleNamespace(tick=lambda step, total: None)
+    return Work(Settings(**given), database, "r-0001", {}, tracker)  # type: ignore[arg-type]
 
 
 def trained(
@@ -44,6 +49,20 @@ def trained(
         runs.finish_run(session, run, "promoted", "", name)
         adapters.set_champion(session, name, "test", "test")
     return name
+
+
+def saw(database: Database, last: int) -> None:
+    """The newest run had feedback up to that event in its snapshot."""
+    with database.session() as session:
+        (newest,) = runs.list_runs(session, 1)
+        session.execute(sa.update(Run).where(Run.id == newest.id).values(last_feedback_seq=last))
+
+
+def refused(database: Database, last: int) -> None:
+    """One more run that made nothing."""
+    with database.session() as session:
+        runs.finish_run(session, runs.claim_run(session, {}).id, "refused", "Too little.")
+    saw(database, last)
 
 
 def test_every_few_runs_one_begins_at_the_base(database: Database, tmp_path: Path) -> None:
@@ -114,3 +133,31 @@ def test_what_no_engine_here_could_serve_is_refused(
         Refusal, match=f"trains by {method}, and what that makes .* {engine} cannot"
     ):
         origin.check_served(work, recipe)
+
+
+def test_what_was_learned_is_what_the_adapter_and_those_before_it_were_trained_on(
+    database: Database, tmp_path: Path
+) -> None:
+    work, names = work_of(database, tmp_path), list[str]()
+    for number, parent, last in ((1, None, 10), (2, 0, 20), (3, 1, 30)):
+        before = None if parent is None else names[parent]
+        names.append(trained(database, tmp_path, number, before))
+        saw(database, last)
+    refused(database, 40)
+    assert [origin.learned_until(work, name) for name in names] == [10, 20, 30]
+    assert origin.learned_until(work, None) == 0
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_run_from_the_base_chooses_from_all_feedback_as_new(
+    every: int, database: Database, tmp_path: Path
+) -> None:
+    rows = [correction(f"Fact {n} is {n * 7}.", prompt=f"What is fact {n}?") for n in range(80)]
+    trained(database, tmp_path, 1, None)
+    saw(database, rows[59]["seq"])
+    refused(database, rows[-1]["seq"])
+    own = {"max_train_rows": 20, "select": "k_center", "rebuild_every": every}
+    kept, _ = steps._selected(work_of(database, tmp_path, **own), rows)
+    seen = 0 if every else rows[59]["seq"]
+    assert kept == select.select(rows, "k_center", 20, 0.3, seen, select.Means())
+    assert every or sum(row in rows[:60] for row in kept) == 6

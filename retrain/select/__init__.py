@@ -2,8 +2,9 @@
 
 A way is `choose(rows, most, means) -> indices`, at most `most` of them; `NEEDS_ENGINE` says whether
 it scores texts. Rows are chosen within each kind of verdict, so that its share stays: thumbs up do
-not push thumbs down out. Feedback that an earlier run saw gets `earlier` of the room, and is drawn
-by lot, others in every run: it is there so that nothing is forgotten, not to be learned anew.
+not push thumbs down out. Feedback that the adapter to go on from has learned gets `earlier` of the
+room, and is drawn by lot, others for each such adapter: it is there so that nothing is forgotten,
+not to be learned anew.
 """
 
 import importlib
@@ -25,7 +26,7 @@ class Means:
     """What a way may use; the engine is None where it asked for none."""
 
     engine: Engine | None = None
-    champion: str | None = None
+    champion: str | None = None  # that the run goes on from; None: it begins at the base
     tick: Tick = lambda step, total: None
 
 
@@ -34,8 +35,9 @@ def select(
 ) -> list[Row]:
     """The held-out rows and at most `most` of the training rows, in order.
 
-    `seen` is the last event of an earlier run; of `most`, the share `earlier` is for feedback up
-    to there, and what one side does not need the other one gets.
+    `seen` is the last event that was learned already, 0 where a run begins at the base; of `most`,
+    the share `earlier` is for feedback up to there, and what one side does not need the other one
+    gets.
     """
     train = [row for row in rows if is_train(row)]
     if len(train) <= most:
