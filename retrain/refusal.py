@@ -38,12 +38,14 @@ def check_supply(
     heldout: Mapping[str, int],
     settings: Settings,
     held: Mapping[str, int],
+    beyond: int = 0,
 ) -> str:
     """The primary measure: the corpus where the recipe trains on one, else, of what it trains for,
     the one with most held-out items.
 
     It is fixed here, before anything is trained. `rows` are the curated ones, `heldout` the number
-    of items by kind of feedback, `held` the rows in quarantine by reason. Raises Refusal.
+    of items by kind of feedback, `held` the rows in quarantine by reason, `beyond` how many were
+    left out as one user gave more than others did. Raises Refusal.
     """
     train = [row for row in rows if is_train(row)]
     if not train:
@@ -54,7 +56,7 @@ def check_supply(
     primary = max(kinds, key=lambda kind: (kind == CORPUS, heldout.get(kind, 0)))
     problems += filter(None, [_heldout_short(primary, heldout.get(primary, 0), settings)])
     if problems:
-        raise Refusal(" ".join(filter(None, [*problems, _held(held)])))
+        raise Refusal(" ".join(filter(None, [*problems, _held(held), _beyond(beyond)])))
     return primary
 
 
@@ -66,6 +68,15 @@ def _held(held: Mapping[str, int]) -> str | None:
         f"{sum(held.values())} more rows wait in quarantine ({reasons}). They count once others "
         "teach the same, or a reviewer does (`redraft user role NAME reviewer`); REDRAFT_MIN_USERS "
         "is how many users it takes."
+    )
+
+
+def _beyond(rows: int) -> str | None:
+    if not rows:
+        return None
+    return (
+        f"{rows} more rows are left out, as one user gave more than all others, and nobody teaches "
+        "everybody alone. They count once others give feedback too, or a reviewer keeps them."
     )
 
 

@@ -23,6 +23,7 @@ from retrain import (
     select,
 )
 from retrain.corpus.stage import CorpusError
+from retrain.curate.per_user_cap import SHARE
 from retrain.evaluate.items import count_by_kind, held_out_items
 from retrain.evaluate.measure import Gain
 from retrain.evaluate.step import evaluate
@@ -106,8 +107,8 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
     wrong = noise.to_train_with(curation["label_noise"])
     chosen = _given(work) if _is_given(work) else recipes.decide(found, wrong)
     heldout = count_by_kind(held_out_items(rows))
-    held = curation.get("quarantine", {})
-    primary = refusal.check_supply(chosen, found, rows, heldout, work.settings, held)
+    held, beyond = curation.get("quarantine", {}), _beyond_share(curation["steps"])
+    primary = refusal.check_supply(chosen, found, rows, heldout, work.settings, held, beyond)
     beside: list[datasets.Example] = []
     for number, stage in enumerate(chosen.stages, 1):
         examples = stage.examples(found)
@@ -131,6 +132,11 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
         "unfinished_comparisons": sum(map(unfinished, train_rows)),
         "parent": parent,
     }
+
+
+def _beyond_share(steps: list[dict[str, Any]]) -> int:
+    """How many rows were left out because one user gave more than others did."""
+    return sum(step["dropped"].get(SHARE, 0) for step in steps)
 
 
 def judge(work: Work, folder: Path) -> dict[str, Any]:

@@ -181,7 +181,10 @@ class Settings(BaseSettings):
     min_rows: int = Field(16, ge=1, description="Fewest training rows a run accepts.")
     min_heldout: int = Field(5, ge=2, description="Fewest held-out items the gate accepts.")
     max_rows_per_user: int = Field(
-        500, ge=1, description="Most feedback rows of one user that count in a run."
+        500,
+        ge=1,
+        description="Most feedback rows of one user that count in a run. Of who is neither "
+        "reviewer nor admin also no more than all others gave, divided by `REDRAFT_MIN_USERS` - 1.",
     )
     min_users: int = Field(
         2,

@@ -1,11 +1,13 @@
 """The contract of every curate step, and the rules of each."""
 
 import copy
+from collections import Counter
 
 import pytest
 from retrain_rows import comparison, correction, draft, rating
 
 from retrain import curate, datasets
+from retrain.curate import per_user_cap
 from retrain.rows import Row
 from serve.settings import Settings
 
@@ -191,12 +193,48 @@ def test_opposite_verdicts_are_no_near_duplicates() -> None:
 
 
 def test_the_cap_keeps_the_newest_rows_of_each_user() -> None:
-    mine = [correction(str(n)) for n in range(5)]
-    held = [correction(str(n), split="heldout") for n in range(2)]
+    mine = [correction(str(n), role="admin") for n in range(5)]
+    held = [correction(str(n), split="heldout", role="admin") for n in range(2)]
     others = [correction("x", user_id="usr_2")]
     found = curate.curate([*mine, *held, *others], SETTINGS, ["per_user_cap"])
     assert found.rows == [*mine[2:], *held, *others]
     assert found.reports[0].dropped == {"beyond 3 rows of one user": 2}
+
+
+class TestShares:
+    def kept(self, min_users: int = 2, split: str = "train", **given: int) -> dict[str, int]:
+        """How many rows of each user stay, of so many in the split."""
+        rows = [rating(1, split=split, user_id=user) for user, n in given.items() for _ in range(n)]
+        settings = Settings(min_users=min_users)
+        found = curate.curate(rows, settings, ["per_user_cap"]).rows
+        return Counter(row["user_id"] for row in found)
+
+    @pytest.mark.parametrize("split", ["train", "heldout"])
+    def test_nobody_has_more_rows_than_all_others_together(self, split: str) -> None:
+        assert self.kept(split=split, ada=60, ben=10) == {"ada": 10, "ben": 10}
+        assert self.kept(split=split, ada=60, ben=10, chi=9) == {"ada": 19, "ben": 10, "chi": 9}
+        assert self.kept(split=split, ada=20, ben=20, chi=20) == {"ada": 20, "ben": 20, "chi": 20}
+
+    def test_a_lone_voter_has_one_row(self) -> None:
+        assert self.kept(ada=60) == {"ada": 1}
+
+    def test_more_people_are_asked_for_where_more_are_to_teach_the_same(self) -> None:
+        assert self.kept(3, ada=60, ben=10, chi=10) == {"ada": 10, "ben": 10, "chi": 10}
+        assert self.kept(1, ada=60, ben=10) == {"ada": 60, "ben": 10}
+
+    def test_the_newest_of_a_user_stay(self) -> None:
+        mine = [rating(1, user_id="usr_m") for _ in range(5)]
+        others = [rating(1), rating(1)]
+        found = curate.curate([*mine, *others], Settings(), ["per_user_cap"])
+        assert found.rows == [*mine[3:], *others]
+        assert found.reports[0].dropped == {per_user_cap.SHARE: 3}
+
+    def test_a_reviewers_word_has_no_share(self) -> None:
+        own = [rating(1, role="reviewer") for _ in range(5)]
+        kept = [reviewed(rating(1, user_id="usr_m"), "keep") for _ in range(9)]
+        plain = [rating(1, user_id="usr_m") for _ in range(9)]
+        rows = [*own, *kept, *plain]
+        assert curate.curate(rows, Settings(), ["per_user_cap"]).rows == [*own, *kept, *plain[4:]]
 
 
 def test_an_unknown_step_is_named() -> None:

@@ -292,6 +292,24 @@ def test_a_crowd_on_one_text_is_a_burst() -> None:
     assert found.rows == over_time + short
 
 
+def test_one_voter_has_no_more_say_on_style_than_all_others() -> None:
+    """What nobody can call a term: the shorter draft, picked 400 times against ten others."""
+    chance = random.Random(9)
+
+    def picks(count: int, shorter: bool, **own: str) -> list[Row]:
+        drafts = [(text(chance, 9), text(chance, 40)) for _ in range(count)]
+        return [comparison(0 if shorter else 1, *two, prompt=text(chance), **own) for two in drafts]
+
+    poison = picks(320, True, **MALLORY) + picks(80, True, split="heldout", **MALLORY)
+    others = [row for n in range(10) for row in picks(3, False, user_id=f"usr_{n}")]
+    found = curate.curate(poison + others, SETTINGS)
+    assert Counter(row["user_id"] == "usr_m" for row in found.rows if row["split"] == "train") == {
+        True: 30,
+        False: 30,
+    }
+    assert sum(row["split"] == "heldout" for row in found.rows) == 1
+
+
 def test_label_noise_is_what_disagreement_implies() -> None:
     nobody = noise.estimate(honest())
     assert (nobody["pairs"], nobody["rate"]) == (0, None)

@@ -40,6 +40,11 @@ def decided(rows: list[Row]) -> tuple[recipe.Recipe, str]:
     return chosen, check_supply(chosen, found, rows, heldout, SETTINGS, {})
 
 
+def test_a_refusal_names_the_rows_of_one_user_that_others_do_not_match() -> None:
+    with pytest.raises(Refusal, match="300 more rows are left out, as one user gave more than all"):
+        check_supply(recipe.Recipe((), ()), {}, picks(3), {}, SETTINGS, {}, 300)
+
+
 def refused(rows: list[Row]) -> str:
     with pytest.raises(Refusal) as caught:
         decided(rows)
