@@ -1,16 +1,18 @@
 """The rule that decides whether a candidate may serve.
 
 1. On the primary kind of held-out feedback, fixed before training, the 95 % interval of the mean
-   gain is above zero, over at least `min_heldout` distinct items.
+   gain is above zero, over at least `min_heldout` distinct items, which `min_users` distinct users
+   stand for, or one whose word is enough: nobody judges alone what they taught.
 2. On no other kind is the interval below zero: a gain in one does not pay for a loss in another.
 3. No guard regresses beyond its margin.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from retrain.evaluate.interval import Interval, paired_interval
+from retrain.evaluate.items import Item
 from retrain.evaluate.measure import Gain
 from retrain.guards import Guard
 from retrain.rows import CORPUS
@@ -49,15 +51,39 @@ class Decision:
 
 
 def decide(
-    gains: Sequence[Gain], guards: Sequence[Guard], primary: str, min_heldout: int, seed: int
+    gains: Sequence[Gain],
+    guards: Sequence[Guard],
+    primary: str,
+    min_heldout: int,
+    seed: int,
+    few: str | None = None,
 ) -> Decision:
-    """Judge a candidate by its gains on held-out items and by its guards."""
+    """Judge a candidate by its gains on held-out items and by its guards.
+
+    `few` says that too few people stand for those items (`judged_by_few`).
+    """
     kinds = sorted({gain.kind for gain in gains} | {primary})
     intervals = {k: paired_interval([g.gain for g in gains if g.kind == k], seed) for k in kinds}
     sums = {k: paired_interval([g.gain_sum for g in gains if g.kind == k], seed) for k in kinds}
-    reasons = list(_against(intervals, primary, min_heldout))
+    reasons = [*_against(intervals, primary, min_heldout), *([few] if few else [])]
     reasons += [f"guard {g.name} regressed: {g.detail}" for g in guards if not g.held]
     return Decision(not reasons, primary, tuple(reasons), intervals, sums, tuple(guards))
+
+
+def judged_by_few(
+    items: Iterable[Item], gains: Iterable[Gain], primary: str, least: int
+) -> str | None:
+    """What is wrong with who stands for the primary items that were scored; None for nothing."""
+    scored = {gain.key for gain in gains if gain.kind == primary}
+    found = [item for item in items if item.kind == primary and item.key in scored]
+    people = len({user for item in found for user in item.users})
+    if primary == CORPUS or people >= least or any(item.sure for item in found):
+        return None
+    who = "1 user" if people == 1 else f"{people} users"
+    return (
+        f"the {len(found)} held-out {NOUN[primary]} are of {who}, and who teaches does not judge "
+        f"alone: verdicts of {least} users are needed (REDRAFT_MIN_USERS), or a reviewer's"
+    )
 
 
 def summary(decision: Decision) -> str:

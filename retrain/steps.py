@@ -24,7 +24,7 @@ from retrain import (
 )
 from retrain.corpus.stage import CorpusError
 from retrain.curate.per_user_cap import SHARE
-from retrain.evaluate.items import count_by_kind, held_out_items
+from retrain.evaluate.items import Item, count_by_kind, held_out_items
 from retrain.evaluate.measure import Gain
 from retrain.evaluate.step import evaluate
 from retrain.manifest import read_json, read_rows, write_json, write_rows, write_text
@@ -145,7 +145,9 @@ def judge(work: Work, folder: Path) -> dict[str, Any]:
     gains = [Gain(**row) for row in read_rows(evaluation / "gains.jsonl")]
     checked = [guards.Guard(**row) for row in read_json(evaluation / "guards.json")]
     primary, settings = work.done("recipe")["primary"], work.settings
-    decision = gate.decide(gains, checked, primary, settings.min_heldout, settings.seed)
+    items = held_out_items(read_rows(work.folder / "curate" / ROWS))
+    few = gate.judged_by_few(items, gains, primary, settings.min_users)
+    decision = gate.decide(gains, checked, primary, settings.min_heldout, settings.seed, few)
     done = work.done("evaluate")
     names = {"candidate": done["candidate"], "champion": done["champion"]}
     rows = work.done("curate")["rows"]
@@ -157,13 +159,12 @@ def judge(work: Work, folder: Path) -> dict[str, Any]:
     for part in ("judge", "preference", "endpoint", "overlap"):
         report[part] = read_json(evaluation / f"{part}.json")
     write_json(folder / "report.json", report)
-    write_text(folder / REPORT, _page(work, report, gains))
+    write_text(folder / REPORT, _page(work, report, gains, items))
     return {**names, "promote": decision.promote, "reasons": decision.reasons, "story": story}
 
 
-def _page(work: Work, report: dict[str, Any], gains: list[Gain]) -> str:
+def _page(work: Work, report: dict[str, Any], gains: list[Gain], items: list[Item]) -> str:
     done = {name: work.done(name) for name in ("snapshot", "curate", "recipe", "train")}
-    items = held_out_items(read_rows(work.folder / "curate" / ROWS))
     return page.render(work.run_id, report, done, gains, items)
 
 

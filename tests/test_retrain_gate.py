@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from retrain_rows import comparison, correction, of_corpus, rating
 
 from retrain.evaluate import interval
 from retrain.evaluate.interval import paired_interval, student_t
+from retrain.evaluate.items import held_out_items
 from retrain.evaluate.measure import Gain
-from retrain.gate import decide, summary
+from retrain.gate import decide, judged_by_few, summary
 from retrain.guards import Guard
+from retrain.rows import Row
 
 HELD = Guard("general", True, -1.0, -1.1, -1.2, "fine")
 LOST = Guard("general", False, -1.0, -2.0, -1.2, "answers -2 against -1")
@@ -78,3 +81,50 @@ def test_a_loss_of_another_kind_blocks() -> None:
 def test_a_kind_that_shows_nothing_does_not_block() -> None:
     drawn = gains("correction", [1.0, 0.9, 1.1] * 9) + gains("comparison", [-0.5, 0.5])
     assert decide(drawn, [HELD], "correction", 5, 7).promote
+
+
+HELD_OUT = {"split": "heldout"}
+
+
+def few(rows: list[Row], primary: str = "comparison", least: int = 2) -> str | None:
+    """What is wrong with who gave the rows, all of them scored."""
+    items = held_out_items(rows)
+    return judged_by_few(items, [Gain(i.kind, i.key, 1.0, 1.0) for i in items], primary, least)
+
+
+def picks(user: str, **own: object) -> list[Row]:
+    return [comparison(0, f"a {n}", f"b {n}", user_id=user, **HELD_OUT, **own) for n in range(6)]
+
+
+def test_nobody_judges_alone_what_they_taught() -> None:
+    others = [rating(1, user_id="usr_b", **HELD_OUT)]
+    why = few([*picks("usr_m"), *others])
+    assert why == (
+        "the 6 held-out comparisons are of 1 user, and who teaches does not judge alone: verdicts "
+        "of 2 users are needed (REDRAFT_MIN_USERS), or a reviewer's"
+    )
+    drawn = gains("comparison", [1.0, 0.9, 1.1] * 9)
+    decision = decide(drawn, [HELD], "comparison", 5, 7, why)
+    assert not decision.promote and decision.reasons == (why,)
+
+
+def test_enough_people_or_one_who_is_trusted_may_judge() -> None:
+    assert few(picks("usr_m") + picks("usr_b")) is None
+    assert few(picks("usr_m") + picks("usr_b"), least=3)
+    assert few(picks("usr_m"), least=1) is None
+    assert few(picks("usr_local", role="admin")) is None
+    assert few(picks("usr_m", review={"verdict": "keep", "text": None})) is None
+    assert few([of_corpus("Told.", **HELD_OUT)], "corpus") is None
+
+
+def test_people_who_say_the_same_both_stand_for_it() -> None:
+    same = [correction("x", prompt="q", user_id=user, **HELD_OUT) for user in ("a", "b")]
+    (item,) = held_out_items(same)
+    assert item.users == {"a", "b"} and few(same, "correction") is None
+
+
+def test_what_was_not_scored_is_no_judgement() -> None:
+    rows = picks("usr_m") + [comparison(0, "long", "b", user_id="usr_b", **HELD_OUT)]
+    items = held_out_items(rows)
+    scored = [Gain(i.kind, i.key, 1.0, 1.0) for i in items if i.users == {"usr_m"}]
+    assert judged_by_few(items, scored, "comparison", 2)

@@ -8,12 +8,22 @@ training gives them (`retrain.parts`); verdicts on reasonings are kinds of their
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prompts.answer_first import DELIMITER
 from retrain import parts
-from retrain.rows import CORPUS, Answer, Row, completion, conclusion_first, picked, stopped_short
+from retrain.rows import (
+    CORPUS,
+    Answer,
+    Row,
+    completion,
+    conclusion_first,
+    picked,
+    stopped_short,
+    trusted,
+    vouched_for,
+)
 
 MOST = 200
 RATINGS = ("rating", "reasoning_rating")
@@ -42,6 +52,8 @@ class Item:
     max_tokens: int = 0  # of the drafts that were compared
     stop: tuple[str, ...] = ()  # where those end
     after: Passage | None = None  # the conclusion, where the texts are reasonings
+    users: frozenset[str] = frozenset()  # who said so
+    sure: bool = False  # whether somebody whose word is enough did
 
     @property
     def key(self) -> str:
@@ -61,7 +73,7 @@ def held_out_items(rows: Sequence[Row], most: int = MOST) -> list[Item]:
     found: dict[str, Item] = {}
     for row in rows:
         if row["split"] == "heldout" and (item := _item(row)):
-            found.setdefault(item.key, item)
+            found[item.key] = _said_by(row, found.get(item.key, item))
     items = [found[key] for key in sorted(found)]
     of_corpus = [item for item in items if item.kind == CORPUS][:most]
     items = [item for item in items if item.kind != CORPUS][:most] + of_corpus
@@ -69,6 +81,11 @@ def held_out_items(rows: Sequence[Row], most: int = MOST) -> list[Item]:
         if len({bool(item.good) for item in items if item.kind == kind}) < 2:
             items = [item for item in items if item.kind != kind]
     return items
+
+
+def _said_by(row: Row, item: Item) -> Item:
+    sure = item.sure or trusted(row) or vouched_for(row)
+    return replace(item, users=item.users | {row["user_id"]}, sure=sure)
 
 
 def taught_comparisons(rows: Sequence[Row]) -> list[Item]:
