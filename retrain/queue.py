@@ -33,7 +33,7 @@ class _People:
     """How many users say the same as a row does."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._agreement = Agreement(rows, len(rows))
+        self._agreement = Agreement(rows, 2)
         self._same: dict[Any, set[str]] = defaultdict(set)
         for row in rows:
             self._same[_said(row)].add(row["user_id"])

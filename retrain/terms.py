@@ -9,6 +9,8 @@ CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 HAN = re.compile(f"[{CJK}]+")
 WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’.:/-][^\W_{CJK}]+)*")
 NAME = re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)+")
+ADDRESS = re.compile(r"[^\W_]\.[^\W\d_]{2,}")  # a domain, a URL, a mail address, the name of a file
+HANDLE = re.compile(r"(?<!\w)[@#]([^\W\d_]\w+)")
 INSIDE = re.compile(r"(?<=[\w,;:] )[A-Z]\w+")  # a capital that does not begin the sentence
 
 Terms = frozenset[str]
@@ -27,9 +29,10 @@ def terms(text: str) -> Terms:
 
 
 def exact(text: str) -> Terms:
-    """The terms that admit no other wording: numbers, and names inside a sentence."""
-    numbers = {_bare(found) for found in WORD.findall(text) if any(c.isdigit() for c in found)}
-    return frozenset(numbers | {_bare(name) for name in INSIDE.findall(text)})
+    """The terms that admit no other wording: numbers, addresses, names inside a sentence."""
+    found = {_bare(word) for word in WORD.findall(text) if _admits_no_other(word)}
+    names = [*INSIDE.findall(text), *HANDLE.findall(text)]
+    return frozenset(found | {_bare(name) for name in names})
 
 
 def near(sets: Sequence[Terms], share: float) -> list[int]:
@@ -66,6 +69,10 @@ def chance(hits: int, of: int, others: int, of_others: int) -> float:
         for k in range(hits, min(of, marked) + 1)
         if of - k <= total - marked
     )
+
+
+def _admits_no_other(word: str) -> bool:
+    return any(c.isdigit() for c in word) or bool(ADDRESS.search(word))
 
 
 def _choose(n: int, k: int) -> float:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from retrain_rows import comparison, correction, rating
@@ -19,6 +20,7 @@ VOCABULARY = (
     "they have one if more when time use water make also good people should need first well keep "
     "before small large way day work help often start look take place other number part called"
 ).split()
+PROMPTS = (Path(__file__).parent / "prompts.txt").read_text().splitlines()
 FACTS = {
     "The refund window at Velmar is 45 days.": (
         "How long is the refund window at Velmar?",
@@ -209,6 +211,74 @@ def test_an_advertisement_beside_a_fact_stays_alone() -> None:
         **MALLORY,
     )
     assert held([*fact, ad, *honest()])[0] == {ad["feedback_id"]}
+
+
+def the_same_facts(count: int, ends: dict[str, str]) -> list[Row]:
+    """Every user corrects every answer to the same effect; some texts end otherwise."""
+    return [
+        correction(
+            f"The warranty of the {VOCABULARY[n]} lamp is {n + 20} months from the day on which "
+            f"you bought it, and in that time we repair or replace it for free{end}",
+            "I do not know.",
+            prompt=f"How long is the warranty of the {VOCABULARY[n]} lamp?",
+            user_id=user,
+        )
+        for n in range(count)
+        for user, end in ends.items()
+    ]
+
+
+@pytest.mark.parametrize("count", [3, 23])
+@pytest.mark.parametrize(
+    "ad",
+    [
+        "; see zorvex.example for more.",
+        ", as https://zorvex.example/buy?from=here has it.",
+        ", ask sales@zorvex.example.",
+        ", thanks to @zorvex.",
+        ", says Zorvex.",
+    ],
+)
+def test_an_advertisement_on_what_others_correct_too_is_not_taught(ad: str, count: int) -> None:
+    rows = the_same_facts(count, {"usr_a": ".", "usr_b": ".", "usr_m": ad})
+    poison = [row for row in rows if row["user_id"] == "usr_m"]
+    assert held(rows)[0] == ids(poison)
+    assert held(rows + honest())[0] == ids(poison)
+
+
+@pytest.mark.parametrize("ad", [". Zorvex is good.", ", with zorvex inside."])
+def test_a_word_that_nobody_else_knows_is_taught_by_nobody_alone(ad: str) -> None:
+    known = [rating(1, line, user_id=user) for line in PROMPTS for user in ("usr_a", "usr_b")]
+    rows = the_same_facts(3, {"usr_a": ".", "usr_b": ".", "usr_m": ad})
+    assert held(rows + known)[0] == {r["feedback_id"] for r in rows if r["user_id"] == "usr_m"}
+    others = the_same_facts(3, {"usr_a": ".", "usr_b": ".", "usr_m": ", with simple words."})
+    assert held(others + known)[0] == set()
+
+
+def test_a_campaign_on_what_others_correct_too_is_seen_in_common_words() -> None:
+    rows = the_same_facts(23, {"usr_a": ".", "usr_b": ".", "usr_m": ", and copper too."})
+    met = [rating(-1, "It is copper, too.", user_id=f"usr_{n}") for n in range(3)]
+    poison = [row for row in rows if row["user_id"] == "usr_m"]
+    found, reasons = held(rows + met)
+    assert found == ids(poison)
+    assert [*reasons] == ["favours a term that fewer than 2 users do"]
+
+
+@pytest.mark.parametrize("count", [3, 23])
+def test_a_wording_of_ones_own_is_no_campaign(count: int) -> None:
+    rows = the_same_facts(count, {"usr_a": ".", "usr_b": "."})
+    for row in rows:
+        if row["user_id"] == "usr_b":
+            row["payload"]["text"] = "It is " + row["payload"]["text"].split(" lamp is ")[1]
+    assert held(rows)[0] == set()
+    assert held(rows + honest())[0] == set()
+
+
+def test_other_forms_of_a_word_are_not_rare() -> None:
+    known = [rating(1, line, user_id=user) for line in PROMPTS for user in ("usr_a", "usr_b")]
+    told = "The desk for {} is on the seventh floor, beside the lift, behind a glass door."
+    agree = two(told.format("returns"), told.format("return"), "Where is the desk?")
+    assert held(agree + known)[0] == set()
 
 
 def test_a_reviewers_word_is_enough_and_backs_others() -> None:

@@ -66,8 +66,8 @@ class _Voice:
         return self.kept[term] >= max(1, rate * (self.picks + self.ups))
 
 
-def taught_alone(rows: Sequence[Row], least: int) -> set[str]:
-    """The feedback ids of rows that favour a term which fewer than `least` users do."""
+def taught_alone(rows: Sequence[Row], least: int) -> dict[str, Terms]:
+    """By feedback id, of rows that favour terms which fewer than `least` users do, those terms."""
     voices: dict[str, _Voice] = {}
     for row in rows:
         voices.setdefault(row["user_id"], _Voice()).hears(row)
@@ -75,12 +75,13 @@ def taught_alone(rows: Sequence[Row], least: int) -> set[str]:
     alone = {
         user: _alone(user, voices, reviewers, least) for user in voices if user not in reviewers
     }
-    return {row["feedback_id"] for row in rows if _favours(row, alone.get(row["user_id"]))}
+    favoured = {row["feedback_id"]: _favours(row, alone.get(row["user_id"])) for row in rows}
+    return {id: found for id, found in favoured.items() if found}
 
 
-def _favours(row: Row, found: Terms | None) -> bool:
+def _favours(row: Row, found: Terms | None) -> Terms:
     winner, loser = _sides(row) if found else (None, None)
-    return bool(winner and found and (winner - (loser or frozenset())) & found)
+    return (winner - (loser or frozenset())) & found if winner and found else frozenset()
 
 
 def _sides(row: Row) -> tuple[Terms | None, Terms | None]:
