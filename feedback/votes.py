@@ -11,7 +11,7 @@ from feedback.adapters import BASE, Canary, champion
 from feedback.kinds.comparison import NO_WINNER
 from feedback.parts import REASONING
 from feedback.split import takes_canary
-from feedback.tables import Completion, Conversation, Feedback
+from feedback.tables import Completion, Conversation, Feedback, User
 
 KINDS = ("rating", "correction", "comparison")
 
@@ -23,6 +23,7 @@ class Vote:
     user_id: str
     on_canary: bool
     good: bool
+    role: str = "user"  # of the user
 
 
 def canary_votes(session: Session, canary: Canary) -> list[Vote]:
@@ -34,7 +35,8 @@ def canary_votes(session: Session, canary: Canary) -> list[Vote]:
     serving = champion(session)
     arms = {True: canary.name, False: serving.name if serving else BASE}
     given = (
-        select(Feedback, Completion.adapter)
+        select(Feedback, Completion.adapter, User.role)
+        .join(User, User.id == Feedback.user_id)
         .join(Conversation, Conversation.id == Feedback.conversation_id)
         # A comparison is about a turn, whose drafts have one adapter.
         .join(Completion, Completion.turn_id == Feedback.turn_id)
@@ -47,14 +49,14 @@ def canary_votes(session: Session, canary: Canary) -> list[Vote]:
 
 def _first(rows: Any, canary: Canary, arms: dict[bool, str]) -> Iterator[Vote]:
     seen: set[str] = set()
-    for row, adapter in rows:
+    for row, adapter, role in rows:
         on_canary = takes_canary(row.conversation_id, canary.name, canary.share)
         # Somebody who asks for an adapter by name was not given it by chance.
         if adapter != arms[on_canary] or row.conversation_id in seen:
             continue
         if row.payload.get("part") != REASONING:
             seen.add(row.conversation_id)
-            yield Vote(row.user_id, on_canary, is_good(row.kind, row.payload))
+            yield Vote(row.user_id, on_canary, is_good(row.kind, row.payload), role)
 
 
 def is_good(kind: str, payload: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from feedback.split import percent
 from feedback.tables import Adapter
 from retrain.deploy import DeployError, headers
 from retrain.evaluate.sequential import Evidence
-from retrain.monitor import look
+from retrain.monitor import look, waiting
 from serve.engines.adapter_folder import check_base
 from serve.engines.base import BASE
 from serve.settings import Settings, load_settings
@@ -39,7 +39,8 @@ def group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
     """All adapters, the newest first; a star marks the one in service, a plus the canary."""
-    database = _open(load_settings())
+    settings = load_settings()
+    database = _open(settings)
     with database.reading() as session:
         rows = [_describe(adapter) for adapter in adapters.list_adapters(session)]
     found = look(database)
@@ -56,6 +57,8 @@ def list_(as_json: bool) -> None:
         click.echo(f"{mark} {row['name']}  {row['state']:<9}  {row['created_at'][:16]}  {origin}")
         if found and row["canary"]:
             click.echo(f"    {percent(found[0].share)} of new conversations; {found[1].describe()}")
+            if why := waiting(settings, found[1]):
+                click.echo(f"    {why}")
 
 
 @group.command()

@@ -22,6 +22,18 @@ def look(database: Database) -> tuple[Canary, Evidence] | None:
         return canary, weigh(canary_votes(session, canary), canary.share)
 
 
+def waiting(settings: Settings, evidence: Evidence) -> str | None:
+    """Why a canary that has its votes is not made champion; None for no reason."""
+    least, people = settings.min_users, evidence.canary_users
+    if evidence.canary_votes < settings.canary_votes or evidence.vouched or people >= least:
+        return None
+    return (
+        f"waits: its {evidence.canary_votes} votes are of {people} of {least} users that it takes "
+        "(REDRAFT_MIN_USERS); a vote of another one, or `redraft adapters promote`, makes it "
+        "champion"
+    )
+
+
 def judge_canary(settings: Settings, database: Database) -> str | None:
     """Stop it, promote it or leave it, by its votes so far; gives what was done.
 
@@ -36,7 +48,7 @@ def judge_canary(settings: Settings, database: Database) -> str | None:
         reason = f"canary stopped, worse than the champion: {numbers}"
         facts = evidence.as_dict()
         return f"{deploy.retire(settings, database, canary.name, reason, facts)}: {reason}"
-    if evidence.canary_votes >= settings.canary_votes:
+    if evidence.canary_votes >= settings.canary_votes and not waiting(settings, evidence):
         reason = f"canary not worse than the champion: {numbers}"
         how = deploy.promote(
             settings, database, canary.name, deploy.MONITOR, reason, evidence.as_dict(), "canary"

@@ -81,6 +81,14 @@ def test_only_what_chance_decided_counts(database: Database, user: User) -> None
         assert canary_votes(session, adapters.canary(session)) == []  # type: ignore[arg-type]
 
 
+def test_a_vote_says_whose_it_is(database: Database) -> None:
+    mia = a_user(database, "reviewer")
+    with database.session() as session:
+        put_out(session)
+        record.record_feedback(session, mia, rating(answer(session, mia, True), 1))
+    assert counted(database) == [Vote(mia.id, True, True, "reviewer")]
+
+
 VERDICTS: list[tuple[dict[str, Any], bool | None]] = [
     ({"kind": "rating", "value": 1}, True),
     ({"kind": "rating", "value": -1}, False),

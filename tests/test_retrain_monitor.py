@@ -25,6 +25,7 @@ from serve.api import create_app
 from serve.settings import Settings, load_settings
 
 CANARY, SHARE = "a-0002-abcdef", 0.5
+PEOPLE = tuple(f"user-{number}" for number in range(20))
 
 
 @pytest.fixture(autouse=True)
@@ -43,19 +44,23 @@ def database(tmp_path: Path) -> Iterator[Database]:
     found = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
     migrate(found)
     with found.session() as session:
-        users.add_user(session, "ada")
+        for name in PEOPLE:
+            users.add_user(session, name)
         adapters.register_adapter(session, name=CANARY, base_model="m", path="x", digest="d")
         adapters.set_canary(session, CANARY, SHARE, "gate", "better")
     yield found
     found.close()
 
 
-def vote(database: Database, count: int, *, canary_good: bool) -> None:
-    """So many votes on each; the champion's are good."""
+def vote(
+    database: Database, count: int, *, canary_good: bool, names: tuple[str, ...] = PEOPLE
+) -> None:
+    """So many votes on each, by the people in turn; the champion's are good."""
     left = {True: count, False: count}
     with database.session() as session:
-        user = users.known_user(session, "ada")
+        people = [users.known_user(session, name) for name in names]
         while any(left.values()):
+            user = people[sum(left.values()) % len(people)]
             talk = record.start_conversation(session, user.id, "talk", 0.2)
             on_canary = takes_canary(talk.id, CANARY, SHARE)
             if not left[on_canary]:
@@ -103,6 +108,33 @@ def test_a_canary_that_is_not_worse_becomes_champion(
     event = last_event(database)
     assert (state(database), event.action, event.by) == ("champion", "promote", "monitor")
     assert event.facts and event.facts["canary_good"] == 12
+
+
+def test_one_user_makes_no_champion(settings: Settings, database: Database) -> None:
+    vote(database, 12, canary_good=True, names=PEOPLE[:1])
+    assert monitor.judge_canary(settings, database) is None
+    assert state(database) == "canary"
+    found = monitor.look(database)
+    said = monitor.waiting(settings, found[1]) if found else None
+    assert said and said.startswith("waits: its 12 votes are of 1 of 2 users that it takes")
+    vote(database, 1, canary_good=True, names=PEOPLE[1:2])
+    assert "not worse" in (monitor.judge_canary(settings, database) or "")
+
+
+def test_one_user_stops_no_canary(settings: Settings, database: Database) -> None:
+    """Whoever votes down what names the canary as its adapter."""
+    vote(database, 6, canary_good=True, names=PEOPLE[1:])
+    vote(database, 30, canary_good=False, names=PEOPLE[:1])
+    assert "worse" not in (monitor.judge_canary(settings, database) or "").replace("not worse", "")
+    assert state(database) != "retired"
+
+
+def test_a_reviewer_decides_alone(settings: Settings, database: Database) -> None:
+    with database.session() as session:
+        users.set_role(session, PEOPLE[0], "reviewer")
+    vote(database, 12, canary_good=True, names=PEOPLE[:1])
+    assert "not worse" in (monitor.judge_canary(settings, database) or "")
+    assert state(database) == "champion"
 
 
 def test_a_stop_comes_before_a_promotion(settings: Settings, database: Database) -> None:

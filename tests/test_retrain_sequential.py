@@ -71,10 +71,10 @@ def test_a_canary_that_is_really_worse_is_stopped(chance: np.random.Generator) -
 
 def test_a_look_never_forgets_an_earlier_one() -> None:
     """Ten bad votes on the canary stop it, whatever comes after."""
-    fine = [Vote("ada", False, True)] * 10
-    worse = fine + [Vote("ben", True, False)] * 10
+    fine = [Vote(f"usr_{n}", False, True) for n in range(10)]
+    worse = fine + [Vote(f"usr_{n}", True, False) for n in range(10)]
     found = weigh(worse, 0.5)
-    assert found.worse and (found.canary_votes, found.canary_good, found.users) == (10, 0, 2)
+    assert found.worse and (found.canary_votes, found.canary_good, found.users) == (10, 0, 10)
     later = weigh(worse + [Vote("ben", True, True)] * 100, 0.5)
     assert later.e_value >= found.e_value
     assert "0 of 10 votes good, the champion's 10 of 10, e-value" in found.describe()
@@ -89,3 +89,27 @@ def test_votes_all_alike_say_nothing_for_long() -> None:
     """Only bad votes, on both: the canary is no worse."""
     votes = [Vote(str(i), i % 2 == 0, False) for i in range(1000)]
     assert not weigh(votes, 0.5).worse
+
+
+def of_others(chance: np.random.Generator, share: float) -> list[Vote]:
+    """60 votes of 20 people, 70 % of them good on either side."""
+    return [
+        Vote(f"usr_{n % 20}", chance.random() < share, chance.random() < 0.7) for n in range(60)
+    ]
+
+
+def test_who_sees_the_adapter_seldom_stops_a_canary_alone(chance: np.random.Generator) -> None:
+    """Of the votes of one user, all against the canary, three are weighed."""
+    against = [Vote("mallory", True, False)] * 50
+    runs = [weigh(of_others(chance, 0.2) + against, 0.2) for _ in range(300)]
+    assert sum(found.worse for found in runs) <= 0.06 * 300
+    assert {found.weighed for found in runs} == {63}
+    assert "over the first 3 of each user" in runs[0].describe()
+
+
+def test_all_votes_count_of_those_whose_word_is_enough() -> None:
+    """One person alone at their own machine, too."""
+    votes = [Vote("local", n % 2 == 0, n % 2 == 1, "admin") for n in range(20)]
+    found = weigh(votes, 0.5)
+    assert found.worse and (found.weighed, found.canary_users, found.vouched) == (20, 1, True)
+    assert "first" not in found.describe()

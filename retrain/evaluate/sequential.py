@@ -14,10 +14,15 @@ are, so the capital is a martingale, and the chance that it ever reaches 1 / alp
 over several (a mixture of martingales is one), as Waudby-Smith and Ramdas 2024 do.
 
 Nothing is assumed of the votes, so users may differ, vote often, and change with the time of day.
-What is needed is that each toss of the coin counts once: votes of one conversation share its toss.
+What is needed is that each toss of the coin counts once: votes of one conversation share its toss;
+and that who votes does not know how it fell. An answer names its adapter, so who looks can vote
+down the canary alone. That no test can tell from a bad canary: so of each user the first MOST votes
+are weighed, which depends on earlier votes only. Of a reviewer or an admin all are, whose word is
+enough elsewhere too: one person alone at their own machine decides as before.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,25 +30,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedback.votes import Vote
+from retrain.rows import TRUSTED
 
 # The most canaries, of those as good as the champion, that are ever stopped: below the 5 % that is
 # promised, so that a count over 1,000 simulated ones is, too.
 ALPHA = 0.04
 GAPS = (0.05, 0.1, 0.2, 0.4)
 BOLDEST = 0.9  # of the bet that could lose all
+MOST = 3  # votes of a user that are weighed
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the votes say; `e_value` is the largest that the capital ever was."""
+    """What the votes say; `e_value` is the largest that the capital of those weighed ever was."""
 
     canary_votes: int
     canary_good: int
     champion_votes: int
     champion_good: int
     users: int
+    canary_users: int
+    vouched: bool  # whether somebody whose word is enough voted on the canary
+    weighed: int
     e_value: float
 
     @property
@@ -55,26 +65,42 @@ class Evidence:
 
     def describe(self) -> str:
         """The numbers in one clause."""
+        votes = self.canary_votes + self.champion_votes
+        of = f" over the first {MOST} of each user" if self.weighed < votes else ""
         return (
             f"{self.canary_good} of {self.canary_votes} votes good, the champion's "
-            f"{self.champion_good} of {self.champion_votes}, e-value {self.e_value:.3g} "
+            f"{self.champion_good} of {self.champion_votes}, e-value {self.e_value:.3g}{of} "
             f"({1 / ALPHA:g} stops it)"
         )
 
 
 def weigh(votes: Sequence[Vote], share: float) -> Evidence:
     """The evidence after the votes, one a conversation in order of arrival."""
-    good = np.array([vote.good for vote in votes], dtype=np.float64)
-    on_canary = np.array([vote.on_canary for vote in votes], dtype=bool)
+    sides = {side: [vote for vote in votes if vote.on_canary is side] for side in (True, False)}
+    weighed = list(_first_of_each(votes))
+    good = np.array([vote.good for vote in weighed], dtype=np.float64)
+    on_canary = np.array([vote.on_canary for vote in weighed], dtype=bool)
     capital = np.exp(log_capital(good, on_canary, share))
     return Evidence(
-        canary_votes=int(on_canary.sum()),
-        canary_good=int(good[on_canary].sum()),
-        champion_votes=int((~on_canary).sum()),
-        champion_good=int(good[~on_canary].sum()),
+        canary_votes=len(sides[True]),
+        canary_good=sum(vote.good for vote in sides[True]),
+        champion_votes=len(sides[False]),
+        champion_good=sum(vote.good for vote in sides[False]),
         users=len({vote.user_id for vote in votes}),
+        canary_users=len({vote.user_id for vote in sides[True]}),
+        vouched=any(vote.role in TRUSTED for vote in sides[True]),
+        weighed=len(weighed),
         e_value=float(capital.max(initial=1.0)),
     )
+
+
+def _first_of_each(votes: Iterable[Vote]) -> Iterator[Vote]:
+    """The votes that are weighed, in order."""
+    given: Counter[str] = Counter()
+    for vote in votes:
+        given[vote.user_id] += 1
+        if given[vote.user_id] <= MOST or vote.role in TRUSTED:
+            yield vote
 
 
 def log_capital(good: Floats, on_canary: NDArray[np.bool_], share: float) -> Floats:
