@@ -19,9 +19,11 @@ from retrain.rows import (
     conclusion_first,
     ended_by,
     finished,
+    picked,
     written_whole,
 )
 
+Subject = tuple[str, str | None, bool]
 AT_DELIMITER = "delimiter"  # the finish reason of a message that is to be gone on with
 
 
@@ -30,9 +32,23 @@ def on_reasoning(row: Row) -> bool:
     return bool(row["payload"].get("part") == "reasoning")
 
 
-def subject(row: Row) -> tuple[str, str | None, bool]:
+def subject(row: Row) -> Subject:
     """Whose verdict it is, and on what: equal for rows of one user on one part of an answer."""
     return row["user_id"], row["completion_id"], on_reasoning(row)
+
+
+def stood_for(row: Row) -> Subject | None:
+    """The subject of the stored answer that the row picks or rates up; None for other rows."""
+    if pick := picked(row):
+        return row["user_id"], pick[0]["id"], False
+    up = row["kind"] == "rating" and row["payload"]["value"] > 0
+    return subject(row) if up else None
+
+
+def disowns(row: Row) -> bool:
+    """Whether the row says that its subject was wrong, by correcting it or rating it down."""
+    down = row["kind"] == "rating" and row["payload"]["value"] < 0
+    return row["kind"] == "correction" or bool(down)
 
 
 def prompt(row: Row) -> list[dict[str, Any]]:

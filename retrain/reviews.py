@@ -8,13 +8,13 @@ from retrain.rows import Row, completion, judged, prompt_key, trusted
 Thing = tuple[str, ...]
 
 
-def reviewed(rows: Sequence[Row]) -> list[Row]:
+def reviewed(rows: Sequence[Row], given: Sequence[Row] | None = None) -> list[Row]:
     """The rows without those of others on what a reviewer or an admin judged as well.
 
     A rating or correction overrules both kinds on the same answer, a comparison those between the
-    same drafts, under one prompt.
+    same drafts, under one prompt. Reviewers' rows are sought among `given`, else among the rows.
     """
-    settled = {thing(row) for row in rows if trusted(row)} - {None}
+    settled = {thing(row) for row in (rows if given is None else given) if trusted(row)} - {None}
     return [row for row in rows if trusted(row) or thing(row) not in settled]
 
 

@@ -53,10 +53,16 @@ def snapshot(work: Work) -> dict[str, Any]:
 def curated(work: Work, folder: Path) -> dict[str, Any]:
     """The rows that count."""
     steps = _given(work).curate if _is_given(work) else curate.DEFAULT
-    found = curate.curate(read_rows(work.snapshot / ROWS), work.settings, steps)
+    given, (overruled, disowned) = read_rows(work.snapshot / ROWS), curate.OVERRIDES
+    found = curate.curate(given, work.settings, steps)
+    heard = curate.curate(found.rows, work.settings, [overruled], given)
     learned = read_rows(work.snapshot / OF_CORPUS) if CORPUS in work.recipe else []
-    kept, reports = _selected(work, [*found.rows, *learned])
-    gone = [*found.dropped, *curate.dropped("select", [*found.rows, *learned], kept)]
+    before = [*heard.rows, *learned]
+    chosen, reports = _selected(work, before)
+    stood = curate.curate(chosen, work.settings, [disowned], given)
+    kept = stood.rows
+    gone = [*found.dropped, *heard.dropped, *curate.dropped("select", before, chosen)]
+    gone += stood.dropped
     rows = [_known_tokens(row, work.settings.model) for row in kept]
     write_rows(folder / ROWS, rows)
     write_rows(folder / QUARANTINE, found.quarantine)
@@ -65,7 +71,7 @@ def curated(work: Work, folder: Path) -> dict[str, Any]:
     waiting = list(queue(by_people, found.quarantine, work.settings.review_share))
     with work.database.session() as session:
         fill_queue(session, work.run_id, waiting)
-    reports = [*found.reports, *reports]
+    reports = [*found.reports, *heard.reports, *reports, *stood.reports]
     for report in reports:
         told = {**report.dropped, **report.held, **report.changed}
         log.info("%s: %d rows, %d stay %s", report.step, report.rows_in, report.rows_out, told)

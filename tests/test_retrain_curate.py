@@ -35,6 +35,9 @@ def everything() -> list[Row]:
         rows += [rating(1, prompt="I am ada@example.org, cafe\u0301.", split=split)]
         rows += [reviewed(rating(1, split=split), "drop")]
         rows += [reviewed(rating(-1, split=split), "fix", "As a reviewer wrote it.")]
+        answer = draft("Half right.")
+        rows += [rating(1, answer, split=split), correction("All right.", answer, split=split)]
+        rows += [rating(-1, "x", prompt="q", user_id="usr_3", role="reviewer", split=split)]
         moment = {"created_at": "2026-01-01T00:00:00.000000Z", "user_id": "usr_1"}
         rows += [rating(1, f"text {n}", split=split, **moment) for n in range(30)]
     return rows

@@ -3,8 +3,9 @@
 A step gives the rows that stay, in order, and what became of the others: dropped, or held back in
 quarantine, which a reviewer can look through. It never moves a row between train and held-out, and
 held-out rows have no say in which training rows stay, except where people are counted (`bursts`,
-`min_users`). The steps of `FREEZING` change texts and keep all rows but those
-that a reviewer dropped.
+`min_users`) and in what a reviewer overrules. The steps of `FREEZING` change texts and keep all
+rows but those that a reviewer dropped. A step with `SEES_ALL` is `apply(rows, settings, given)`:
+it judges by all rows that were there before any step.
 """
 
 import importlib
@@ -32,6 +33,8 @@ DEFAULT = (
     "near_duplicates",
     "per_user_cap",
 )
+# Whatever steps a recipe names: `overruled` before rows are selected, `disowned` after it.
+OVERRIDES = ("overruled", "disowned")
 
 
 class UnknownStep(Exception):
@@ -66,12 +69,21 @@ class Curated:
     dropped: list[dict[str, str]]
 
 
-def curate(rows: Sequence[Row], settings: Settings, steps: Sequence[str] = DEFAULT) -> Curated:
-    """Put the rows through the steps. Raises UnknownStep."""
+def curate(
+    rows: Sequence[Row],
+    settings: Settings,
+    steps: Sequence[str] = DEFAULT,
+    given: Sequence[Row] | None = None,
+) -> Curated:
+    """Put the rows through the steps. Raises UnknownStep.
+
+    `given` are the rows before any step, where others took some out already.
+    """
+    before_all = rows if given is None else given
     kept, quarantine, reports = list(rows), list[dict[str, Any]](), []
     gone: list[dict[str, str]] = []
     for step in steps:
-        outcome: Outcome = _module(step).apply(kept, settings)
+        outcome = _applied(step, kept, settings, before_all)
         gone += dropped(step, kept, [*outcome.kept, *(row for row, _ in outcome.held)])
         before, kept = len(kept), outcome.kept
         held = Counter(reason for _, reason in outcome.held)
@@ -79,6 +91,13 @@ def curate(rows: Sequence[Row], settings: Settings, steps: Sequence[str] = DEFAU
         reports.append(Report(step, before, len(kept), *told))
         quarantine += [{"step": step, "reason": why, "row": row} for row, why in outcome.held]
     return Curated(kept, quarantine, reports, gone)
+
+
+def _applied(step: str, rows: list[Row], settings: Settings, given: Sequence[Row]) -> Outcome:
+    module = _module(step)
+    seen = (given,) if getattr(module, "SEES_ALL", False) else ()
+    outcome: Outcome = module.apply(rows, settings, *seen)
+    return outcome
 
 
 def dropped(step: str, before: Sequence[Row], after: Sequence[Row]) -> list[dict[str, str]]:

@@ -20,18 +20,16 @@ MADE_OF = "corrections, comparisons with a winner, thumbs up"
 SAID_ONCE = True
 WEIGHT = {"correction": 1.0, "pick": 1.0, "thumb": 0.5, CORPUS: 1.0}
 
-Subject = tuple[str, str | None, bool]
-
 
 def build(rows: list[Row]) -> list[Example]:
-    disowned = {parts.subject(row) for row in rows if _disowns(row)}
+    disowned = {parts.subject(row) for row in rows if parts.disowns(row)}
     best: dict[tuple[str, ...], Example] = {}
     for row in rows:
         found = _stood_for(row)
         if found is None:
             continue
-        verdict, said, source = found
-        if source in disowned or not parts.words(said):
+        verdict, said = found
+        if parts.stood_for(row) in disowned or not parts.words(said):
             continue
         example = _example(row, verdict, said)
         key = said_key(row, example)
@@ -40,24 +38,18 @@ def build(rows: list[Row]) -> list[Example]:
     return list(best.values())
 
 
-def _stood_for(row: Row) -> tuple[str, Answer, Subject | None] | None:
-    """(verdict, answer, what it is a part of, None for the user's own) that the row speaks for."""
+def _stood_for(row: Row) -> tuple[str, Answer] | None:
+    """(verdict, answer) that the row speaks for."""
     if row["kind"] == "correction":
-        return "correction", parts.corrected(row), None
+        return "correction", parts.corrected(row)
     if row["kind"] == CORPUS:
-        return CORPUS, answer(row["payload"]["text"]), None
+        return CORPUS, answer(row["payload"]["text"])
     if pick := picked(row):
-        return "pick", parts.draft(pick[0]), (row["user_id"], pick[0]["id"], False)
+        return "pick", parts.draft(pick[0])
     if row["kind"] == "rating" and row["payload"]["value"] > 0:
         rated = completion(row)
-        return ("thumb", parts.judged_part(row, rated), parts.subject(row)) if rated else None
+        return ("thumb", parts.judged_part(row, rated)) if rated else None
     return None
-
-
-def _disowns(row: Row) -> bool:
-    if row["kind"] == "correction":
-        return True
-    return bool(row["kind"] == "rating" and row["payload"]["value"] < 0)
 
 
 def _example(row: Row, verdict: str, said: Answer) -> Example:
