@@ -5,7 +5,7 @@ from math import sqrt
 Z = 1.959964  # of the normal distribution, for 95 %
 
 
-def wilson(good: int, n: int) -> tuple[float, float]:
+def wilson(good: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson, JASA 22, 1927, p. 209); 0 to 1 for n = 0."""
     if not n:
         return 0.0, 1.0

@@ -79,7 +79,7 @@ def curated(work: Work, folder: Path) -> dict[str, Any]:
         "rows": len(rows),
         "steps": [report.as_dict() for report in reports],
         "quarantine": counts(found.quarantine, "reason"),
-        "label_noise": noise.estimate(found.rows),
+        "label_noise": noise.estimate(filter(is_train, found.rows)),
         **_sizes(rows),
     }
 

@@ -382,7 +382,7 @@ def test_one_voter_has_no_more_say_on_style_than_all_others() -> None:
 
 def test_label_noise_is_what_disagreement_implies() -> None:
     nobody = noise.estimate(honest())
-    assert (nobody["pairs"], nobody["rate"]) == (0, None)
+    assert (nobody["comparison"]["pairs"], nobody["comparison"]["rate"]) == (0, None)
     chance = random.Random(8)
     rows = [
         rating(1 if chance.random() > 0.1 else -1, "same", prompt=f"q{n}", user_id=f"usr_{user}")
@@ -390,11 +390,42 @@ def test_label_noise_is_what_disagreement_implies() -> None:
         for user in range(2)
     ]
     assert noise.to_train_with(nobody) == 0.0
-    found = noise.estimate(rows)
-    assert found["pairs"] == 500
+    found = noise.estimate(rows)["rating"]
+    assert (found["subjects"], found["pairs"]) == (500, 500)
     assert found["low"] < 0.1 < found["high"] and abs(found["rate"] - 0.1) < 0.04
     picks = [comparison(n, "a", "b", prompt="q", user_id=f"usr_{n}") for n in range(2)]
-    assert noise.estimate(picks)["disagreeing"] == 1
+    assert noise.estimate(picks)["comparison"]["disagreeing"] == 1
+
+
+def test_thumbs_say_nothing_of_how_often_picks_are_wrong() -> None:
+    hello = [
+        rating(1 if user < 4 else -1, "Hello.", prompt=f"q{n}", user_id=f"usr_{user}")
+        for user in range(7)
+        for n in range(20)
+    ]
+    found = noise.estimate(hello)
+    assert found["rating"]["rate"] == 0.5
+    assert found["comparison"]["pairs"] == noise.to_train_with(found) == 0
+
+
+def crowd(subjects: int, users: int, wrong: int) -> list[Row]:
+    """Picks of many users between the same two drafts each time, `wrong` of them the other one."""
+    return [
+        comparison(int(user < wrong), "a", "b", prompt=f"q{n}", user_id=f"usr_{user}")
+        for n in range(subjects)
+        for user in range(users)
+    ]
+
+
+def test_many_people_on_one_thing_are_no_more_pairs_than_people() -> None:
+    once = noise.estimate(crowd(1, 7, 3))
+    assert once["comparison"] | {"low": 0, "high": 1} == {
+        "subjects": 1, "pairs": 3.5, "disagreeing": 2.0, "rate": 0.5, "low": 0, "high": 1,
+    }  # fmt: skip
+    assert once["comparison"]["low"] < 0.2, "one thing says little"
+    assert noise.to_train_with(noise.estimate(crowd(9, 7, 1))) == 0.0
+    rate = noise.to_train_with(noise.estimate(crowd(10, 7, 1)))
+    assert rate == pytest.approx(1 / 7, abs=0.05)
 
 
 def test_a_subject_that_another_user_has_too_is_common() -> None:

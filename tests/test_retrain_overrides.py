@@ -31,7 +31,7 @@ def work(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def curated(work: Work, rows: list[Row], corpus: list[Row] = [], **given: Any) -> list[Row]:  # noqa: B006
-    """The rows of the file that recipe, gate and report read; its manifest is in `facts`."""
+    """The rows of the file that recipe, gate and report read."""
     work = replace(work, settings=work.settings.model_copy(update=given))
     folder = work.folder / "curate"
     for each in (folder, work.snapshot):
@@ -150,3 +150,16 @@ def test_a_corpus_is_nobodys_to_disown(work: Work) -> None:
         )
         == 3
     )
+
+
+def test_wrong_picks_are_counted_in_what_is_trained_on_alone(work: Work) -> None:
+    picks = [
+        comparison(int(user == "usr_1"), "a", "b", prompt="q", user_id=user, split=split)
+        for split in ("train", "heldout")
+        for user in ("usr_1", "usr_2", "usr_3")
+    ]
+    for folder in (work.snapshot, work.folder / "curate"):
+        start_over(folder)
+    write_rows(work.snapshot / ROWS, picks)
+    found = steps.curated(work, work.folder / "curate")["label_noise"]["comparison"]
+    assert (found["subjects"], found["pairs"], found["disagreeing"]) == (1, 1.5, 1.0)

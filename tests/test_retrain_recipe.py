@@ -110,13 +110,14 @@ def test_dpo_allows_for_the_picks_that_are_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "rate", "used"), [(19, 0.2, 0.0), (20, 0.2, 0.2), (50, 0.5, 0.4)]
+    ("subjects", "pairs", "rate", "used"),
+    [(19, 19, 0.2, 0), (20, 20, 0.2, 0.2), (9, 50, 0.2, 0), (10, 50, 0.5, 0.25), (0, 0, None, 0)],
 )
-def test_label_noise_is_used_once_enough_people_judged_the_same(
-    pairs: int, rate: float, used: float
+def test_label_noise_is_used_once_enough_people_compared_the_same(
+    subjects: int, pairs: int, rate: float | None, used: float
 ) -> None:
-    assert noise.to_train_with({"pairs": pairs, "rate": rate}) == used
-    assert noise.to_train_with({"pairs": 0, "rate": None}) == 0.0
+    found = {"subjects": subjects, "pairs": pairs, "rate": rate}
+    assert noise.to_train_with({"comparison": found, "rating": {}}) == used
 
 
 def test_nothing_is_refused_in_so_many_words() -> None:

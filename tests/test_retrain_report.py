@@ -112,7 +112,7 @@ def test_it_says_what_the_numbers_say() -> None:
     assert "3 dropped: said before by the same user" in told
     assert "comparisons 14 100% 0% – – 14 : 0" in told, "all picks are the shorter ones"
     assert "beside it 7 rows of replay general" in told
-    assert "Not known: nobody judged what somebody else had judged." in told
+    assert "Picks: not known, nobody judged what somebody else had judged." in told
 
 
 def test_a_rejection_gives_its_reasons() -> None:
