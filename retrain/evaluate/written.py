@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from retrain.evaluate.items import Item, Passage
-from retrain.evaluate.judge import Answer, Judge, Pair, choose_judge
+from retrain.evaluate.judge import Answer, Comparison, Judge, choose_judge
 from retrain.evaluate.measure import Gain, Tick
 from serve.engines.base import Engine, Sampling
 
@@ -17,12 +17,12 @@ LONGEST = 256  # tokens, where the compared drafts name no limit
 
 def judge_of(taught: Sequence[Item], held_out: Sequence[Item]) -> Judge:
     """The judge that the comparisons make."""
-    return choose_judge(_pairs(taught), _pairs(held_out))
+    return choose_judge(_compared(taught), _compared(held_out))
 
 
-def _pairs(items: Sequence[Item]) -> list[Pair]:
+def _compared(items: Sequence[Item]) -> list[Comparison]:
     compared = [item for item in items if item.kind == "comparison"]
-    return [(_seen(item.good[0]), _seen(bad)) for item in compared for bad in item.bad]
+    return [[(_seen(item.good[0]), _seen(bad)) for bad in item.bad] for item in compared]
 
 
 def written_gains(
