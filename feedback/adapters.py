@@ -14,7 +14,7 @@ from feedback.errors import Conflict, Invalid, NotFound, Overtaken
 from feedback.ids import plausible
 from feedback.moments import now
 from feedback.split import percent
-from feedback.tables import CANARY, CHAMPION, Adapter, Deployment
+from feedback.tables import CANARY, CHAMPION, ID_LENGTH, Adapter, Deployment
 
 NUMBER = re.compile(r"a-(\d+)-")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
@@ -44,11 +44,16 @@ def register_adapter(
 ) -> Adapter:
     """Enter a trained adapter; raises Conflict when the name was ever used: names are immutable.
 
-    Raises Invalid for a name that could be more than one part of a path or of an address.
+    Raises Invalid for a name that could be more than one part of a path or of an address, or that
+    is too long.
     """
     if not NAME.fullmatch(name):
         raise Invalid(
             "name", f"An adapter's name has letters, digits, - and _ alone, unlike {name[:80]!r}."
+        )
+    if len(name) > ID_LENGTH:
+        raise Invalid(
+            "name", f"An adapter's name has {ID_LENGTH} characters at most, not {len(name)}."
         )
     adapter = Adapter(
         name=name,

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
 from feedback.commits import Commits, WaitedTooLong
-from feedback.errors import DatabaseUnavailable
+from feedback.errors import DatabaseUnavailable, Unstorable
 
 BUSY_SECONDS = 30
 DRIVERS = {
@@ -81,6 +87,11 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except DataError as error:
+            raise Unstorable(
+                f"The database cannot store a value: {_cause(error)}. Nothing was saved. Change "
+                "the value and try again."
+            ) from error
         except (OperationalError, InterfaceError, sqlite3.OperationalError) as error:
             raise DatabaseUnavailable(
                 f"The database {self.url} failed: {_cause(error)}. The change was not saved. "

@@ -40,6 +40,10 @@ class DatabaseUnavailable(RecordError):
     """The database cannot be opened, read or written."""
 
 
+class Unstorable(RecordError):
+    """The database refuses a value: it is too long, out of range or malformed."""
+
+
 class DatabaseBehind(RecordError):
     """The database has not been migrated to what this code needs."""
 

@@ -346,7 +346,7 @@ class Tally(Table):
     day: Mapped[str] = mapped_column(String(10), primary_key=True)  # YYYY-MM-DD, in UTC
     kind: Mapped[str] = mapped_column(String(32), primary_key=True)
     adapter: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    outcome: Mapped[str] = mapped_column(String(16), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
     count: Mapped[int] = mapped_column(Integer)
 
 

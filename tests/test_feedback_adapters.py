@@ -63,6 +63,13 @@ def test_a_name_is_one_part_of_a_path_and_of_an_address(database: Database, name
         register(session, name)
 
 
+def test_a_name_has_room_in_the_record(database: Database) -> None:
+    with database.session() as session:
+        register(session, "a" * 64)
+        with pytest.raises(Invalid, match="64 characters at most, not 65"):
+            register(session, "a" * 65)
+
+
 def test_names_are_immutable(database: Database) -> None:
     with database.session() as session:
         register(session, "a-0001-x")

@@ -178,6 +178,23 @@ def test_each_number_has_as_many_rows_behind_it(story: Story) -> None:
         assert len(list_turns(session, MONTH, 100).items) == found["turns"] == 24
 
 
+def test_verdicts_on_a_reasoning_are_counted_apart(story: Story) -> None:
+    user, _, (completion,) = story.turn("a-0001-x")
+    with story.database.session() as session:
+        record.record_reasoning(
+            session,
+            completion_id=completion,
+            text="Because.",
+            token_ids=None,
+            logprobs=None,
+            finish_reason="stop",
+        )
+    body = {"kind": "correction", "completion_id": completion, "part": "reasoning", "text": "No."}
+    given = story.say(user, body)
+    assert story.numbers()["verdicts"] == 1
+    assert story.behind(kind="correction", outcomes=("reasoning_corrected",)) == [given]
+
+
 def test_the_rows_come_in_pages_the_newest_first(story: Story) -> None:
     given = [story.rate("base", 1, days_ago)[2] for days_ago in (2, 2, 1, 0, 0)]
     story.numbers()

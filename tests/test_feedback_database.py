@@ -15,7 +15,7 @@ from feedback_databases import BACKENDS, a_story, a_user, fresh_database, fresh_
 
 from feedback import reads, record, users
 from feedback.database import Database, open_database
-from feedback.errors import DatabaseUnavailable
+from feedback.errors import DatabaseUnavailable, Unstorable
 from feedback.migrate import migrate
 from feedback.tables import Conversation, Feedback, Table, Turn, User
 
@@ -266,6 +266,14 @@ def test_a_wrong_url_is_told_without_its_password(url: str, message: str) -> Non
     with pytest.raises(DatabaseUnavailable, match=message) as caught:
         open_database(url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_value_that_does_not_fit_is_told(database: Database) -> None:
+    if database.bind.dialect.name == "sqlite":
+        pytest.skip("SQLite takes a text of any length")
+    with pytest.raises(Unstorable, match="cannot store a value: .*Nothing was saved"):
+        with database.session() as session:
+            session.add(User(id="usr_1", name="n" * 121, role="user"))
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from feedback import reads, record, users
 from feedback.database import Database
 from feedback.errors import Conflict, Forbidden, Invalid, NotFound
 from feedback.kinds import IMPLICIT, VERDICT, Resolved, kinds, load_kind, schema
+from feedback.kinds.comparison import NO_WINNER
 from feedback.kinds.review import REVIEWERS
 from feedback.reasons import REASONS, reasons
-from feedback.tables import Completion, Conversation, Feedback, Turn, User
+from feedback.tables import Completion, Conversation, Feedback, Tally, Turn, User
 
 TARGETS = {
     "rating": "completion_id",
@@ -152,6 +154,17 @@ class TestEveryKind:
         assert set(told["required"]) <= set(body) <= set(told["properties"])
         assert told["properties"]["kind"] == {"const": kind}
         assert told["additionalProperties"] is False
+
+    def test_what_it_counts_as_has_room_in_the_tallies(self, story: Story, kind: str) -> None:
+        payload, length = story.validate(kind).payload, Tally.outcome.type.length
+        said = {name: one["enum"] for name, one in load_kind(kind).SCHEMA.items() if "enum" in one}
+        chosen = [*payload.get("shown", ()), *NO_WINNER] if kind == "comparison" else None
+        said |= {"chosen": chosen} if chosen else {}
+        adapters = dict.fromkeys(story.drafts, "base")
+        for values in product(*said.values()):
+            told = payload | dict(zip(said, values, strict=True))
+            for _, outcome in load_kind(kind).outcomes(told, adapters):
+                assert len(outcome) <= length, outcome
 
     def test_refuses_unknown_fields(self, story: Story, kind: str) -> None:
         with pytest.raises(Invalid, match="'stars' is not a field here. The fields are") as caught:

@@ -17,6 +17,7 @@ from feedback.errors import (
     NotFound,
     Overtaken,
     RecordError,
+    Unstorable,
 )
 from serve.engines.base import AdapterError, EngineError, Unavailable, Unsupported
 from serve.turn.window import WindowError
@@ -49,6 +50,7 @@ STATUS: dict[type[Exception], int] = {
     Overtaken: 409,
     Conflict: 409,
     DatabaseUnavailable: 503,
+    Unstorable: 400,
     RecordError: 500,
     WindowError: 400,
     AdapterError: 409,
