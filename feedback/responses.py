@@ -10,7 +10,7 @@ from feedback.errors import NotFound
 from feedback.fields import mended_json
 from feedback.moments import now
 from feedback.owned import own_response
-from feedback.tables import Response, User
+from feedback.tables import Conversation, Response, User
 
 BATCH = 200
 UNDER_WAY = ("queued", "in_progress")
@@ -24,7 +24,10 @@ def record_response(
     input: Sequence[Mapping[str, Any]],
     resource: Mapping[str, Any],
 ) -> Response:
-    """A response as it is shown. Ownership is the caller's to check."""
+    """A response as it is shown. Ownership is the caller's to check.
+
+    It is not kept where the texts of its conversation were erased while it was written.
+    """
     response = Response(
         conversation_id=conversation_id,
         turn_id=turn_id,
@@ -33,8 +36,10 @@ def record_response(
         created_at=now(),
         **_shown(resource),
     )
-    session.add(response)
-    session.flush()
+    erased = select(Conversation.erased_at).where(Conversation.id == conversation_id)
+    if session.scalar(erased) is None:
+        session.add(response)
+        session.flush()
     return response
 
 

@@ -140,6 +140,13 @@ def test_what_is_written_while_a_user_is_forgotten_is_not_kept(database: Databas
             prompt_hash="h", prompt_tokens=1, **late,
         )  # fmt: skip
         record.record_reasoning(session, completion_id="cmpl_late", text=SECRET, **late)
+        responses.record_response(
+            session,
+            conversation_id=talk.id,
+            turn_id=turn.id,
+            input=[{"content": SECRET}],
+            resource={"id": "resp_late", "status": "completed", "previous_response_id": None},
+        )
     assert SECRET not in everything(database)
 
 
