@@ -1,13 +1,15 @@
 """Responses that are written while nobody waits."""
 
 import json
+import threading
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from responses_api import MODEL, ask, events_of, refused, text_of, whole
 
-from feedback.tables import Completion
+from feedback.tables import Completion, Response
 from serve.api import create_app
 from serve.api.context import Context
 
@@ -73,6 +75,33 @@ def test_one_is_cancelled_also_while_its_engine_says_nothing(api: FlaskClient) -
     stopped = api.post(f"/v1/responses/{made['id']}/cancel").json
     assert stopped["status"] == "cancelled"
     assert b"".join(map(bytes, parts)) == b"data: [DONE]\n\n"
+
+
+def test_one_is_cancelled_while_it_is_queued(
+    api: FlaskClient, here: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.api.responses.background.AT_ONCE", 1)
+    first, second, third = (background(api, LONG) for _ in range(3))
+    assert api.get(f"/v1/responses/{second['id']}").json["status"] == "queued"
+    stopped = api.post(f"/v1/responses/{second['id']}/cancel").json
+    whole(stopped)
+    assert (stopped["status"], stopped["output"]) == ("cancelled", [])
+    assert followed(api, second)[-1]["type"] == "response.created"
+    with here.database.reading() as session:
+        assert session.get_one(Response, second["id"]).status == "cancelled"
+    for running in (third, first):
+        assert api.post(f"/v1/responses/{running['id']}/cancel").json["status"] == "cancelled"
+
+
+def test_as_many_threads_write_as_there_are_places(
+    api: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.api.responses.background.AT_ONCE", 2)
+    made = [background(api, f"/slow 0.01 {word} b c") for word in "abcdefgh"]
+    names = {thread.name for thread in threading.enumerate()}
+    assert len(names & {one["id"] for one in made}) <= 2
+    for one in made:
+        assert followed(api, one)[-1]["type"] == "response.completed"
 
 
 def test_deleting_a_background_response_stops_it(api: FlaskClient, here: Context) -> None:

@@ -51,12 +51,12 @@ class Answer:
         Closed early, it is kept as cancelled; when the engine breaks, as failed. While the engine
         says nothing there is NOTHING, so that whoever reads may give up.
         """
-        yield self._told("created")
-        if self._changed["status"] == "queued":
-            yield self._told("queued")
-            self._changed = {"status": "in_progress"}
-        yield self._told("in_progress")
         try:
+            yield self._told("created")
+            if self._changed["status"] == "queued":
+                yield self._told("queued")
+                self._changed = {"status": "in_progress"}
+            yield self._told("in_progress")
             yield from self._written(pieces)
         except GeneratorExit:
             self._end("cancelled", usage=self._usage())

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
@@ -23,7 +23,7 @@ CANCEL_SECONDS = 10.0  # longest wait for the token that an engine has begun
 
 
 class Job:
-    """One response in a thread of its own, and all of its events."""
+    """One response and all of its events, which come when it is run."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -39,10 +39,10 @@ class Job:
             resource["status"] = "cancelled"
         return resource
 
-    def run(self, chat: Chat, places: threading.Semaphore) -> None:
-        """Write the answer when there is a place, until it is cancelled."""
+    def run(self, chat: Chat) -> None:
+        """Write the answer until it is cancelled."""
         try:
-            with places, closing(self.answer.events(chat.run(self.answer.turn))) as events:
+            with closing(self.answer.events(chat.run(self.answer.turn))) as events:
                 for event in events:
                     if event:
                         self._tell(event)
@@ -60,11 +60,9 @@ class Job:
             self._events.append(event)
             self._news.notify_all()
 
-    def cancel(self) -> Json:
-        """Stop within a token; returns what has become of the response."""
+    def stop(self) -> None:
+        """Have it end within a token, also when it is only run afterwards."""
         self._stop.set()
-        self.done.wait(CANCEL_SECONDS)
-        return self.resource
 
     def follow(self, after: int = -1) -> Generator[Json]:
         """The events behind number `after`, as they come, until the last; NOTHING in between."""
@@ -90,7 +88,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._places = threading.Semaphore(AT_ONCE)
+        self._queue = deque[tuple[Job, Chat]]()
+        self._writers = 0
         self._lock = threading.Lock()
 
     def start(self, chat: Chat, answer: Answer) -> Job:
@@ -101,22 +100,47 @@ class Jobs:
             ended = [id for id, known in self._jobs.items() if known.done.is_set()]
             for id in ended[:-REMEMBERED]:
                 del self._jobs[id]
-        work = threading.Thread(
-            target=job.run, args=(chat, self._places), name=answer.id, daemon=True
-        )
-        work.start()
+            self._queue.append((job, chat))
+            if self._writers < AT_ONCE:
+                threading.Thread(target=self._write, name=answer.id, daemon=True).start()
+                self._writers += 1
         return job
+
+    def _write(self) -> None:
+        """Run what is queued, one after the other, until there is no more."""
+        while queued := self._next():
+            job, chat = queued
+            job.run(chat)
+
+    def _next(self) -> tuple[Job, Chat] | None:
+        with self._lock:
+            if self._queue:
+                return self._queue.popleft()
+            self._writers -= 1
+            return None
 
     def find(self, response_id: str) -> Job | None:
         """The job of the response, None when it is not, or no longer, known here."""
         return self._jobs.get(response_id)
+
+    def cancel(self, job: Job) -> Json:
+        """Stop the job; returns what has become of the response."""
+        job.stop()
+        with self._lock:
+            queued = [one for one in self._queue if one[0] is job]
+            for one in queued:
+                self._queue.remove(one)
+        for _, chat in queued:  # it ends at once, and waits for nobody's place
+            job.run(chat)
+        job.done.wait(CANCEL_SECONDS)
+        return job.resource
 
     def forget(self, response_id: str) -> None:
         """Stop the job, if there is one, and drop its events."""
         with self._lock:
             job = self._jobs.pop(response_id, None)
         if job is not None:
-            job.cancel()
+            self.cancel(job)
 
 
 def jobs() -> Jobs:

@@ -98,7 +98,7 @@ def cancel(response_id: str) -> Json:
             "cancelled. Close the connection of the others.",
         )
     job = jobs().find(found.id)
-    return job.cancel() if job else dict(found.resource)
+    return jobs().cancel(job) if job else dict(found.resource)
 
 
 @blueprint.get("/<response:response_id>/input_items")
