@@ -14,8 +14,10 @@ import pytest
 from argon2 import PasswordHasher
 from conftest import Redraft
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 
 from feedback import passwords, users
+from feedback.tables import Turn
 from serve.api import create_app
 from serve.api.context import Context
 from serve.api.server import FILES, connection_limit
@@ -150,6 +152,31 @@ def test_a_user_has_so_many_answers_open_at_once_over_all_keys(here: Context) ->
     assert {one.status_code for one in refusals} == {400}  # a refusal counts until it is told
     assert ask(json=SLOW).status_code == 200
     third.close()
+
+
+def test_a_user_has_so_many_answers_under_way_in_the_background(here: Context) -> None:
+    api = limited(here, max_streams_user=2)
+    first, second = keys(here, "gil", 2)
+    [other] = keys(here, "hal", 1)
+    asked = {"model": "redraft", "input": "/slow 0.05 " + "word " * 1000, "background": True}
+    made = [api.post("/v1/responses", json=asked, headers=first).json for _ in range(2)]
+    with here.database.reading() as session:
+        turns = session.scalar(select(func.count()).select_from(Turn))
+    refused = api.post("/v1/responses", json=asked, headers=second)
+    error = refused.json["error"]  # type: ignore[index]
+    assert (refused.status_code, error["code"]) == (429, "rate_limit_exceeded")
+    assert "has 2 answers open" in error["message"]
+    with here.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Turn)) == turns
+    paths = [f"/v1/responses/{one['id']}" for one in made]  # type: ignore[index]
+    assert [api.get(path, headers=second).status_code for path in paths] == [200, 200]
+    more = [api.post("/v1/responses", json=asked, headers=other).json]
+    assert api.post(f"{paths[0]}/cancel", headers=first).status_code == 200
+    broken = {**asked, "model": "none"}
+    assert api.post("/v1/responses", json=broken, headers=first).status_code == 404
+    more.append(api.post("/v1/responses", json=asked, headers=first).json)
+    for one, headers in zip([*more, made[1]], [other, first, first], strict=True):
+        api.post(f"/v1/responses/{one['id']}/cancel", headers=headers)  # type: ignore[index]
 
 
 def test_the_local_user_may_open_any_number(here: Context) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 
 from feedback import users
@@ -16,6 +16,8 @@ from serve.api.authentication import credential
 from serve.api.errors import ApiError
 from serve.api.operation import operation_of
 from serve.settings import Settings
+
+BACKGROUND = "redraft.background"  # the extension that counts them
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -43,6 +45,20 @@ def install(app: Flask, settings: Settings) -> None:
             storage_uri="memory://",
         )
     _limit_open_answers(app, settings.max_streams_user)
+    app.extensions[BACKGROUND] = Open(settings.max_streams_user)
+
+
+def count_background() -> Callable[[], None]:
+    """Count an answer that outlives this request; the function given back counts it out.
+
+    Raises ApiError 429 where that is too many. They are counted apart from the open ones, so that
+    who has that many can still ask what has become of them.
+    """
+    if _is_unlimited():
+        return lambda: None
+    answers: Open = current_app.extensions[BACKGROUND]
+    answers.enter(_user())
+    return partial(answers.leave, _user())
 
 
 class Open:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -25,8 +25,8 @@ CANCEL_SECONDS = 10.0  # longest wait for the token that an engine has begun
 class Job:
     """One response and all of its events, which come when it is run."""
 
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, answer: Answer, ended: Callable[[], None]) -> None:
+        self.answer, self._ended = answer, ended
         self._events: list[Json] = []
         self._news = threading.Condition()
         self._stop, self.done = threading.Event(), threading.Event()
@@ -51,6 +51,7 @@ class Job:
         except Exception as error:  # it could not be kept; there is nobody to tell but the log
             log.error("Response %s: %s", self.answer.id, error, exc_info=error)
         finally:
+            self._ended()
             with self._news:
                 self.done.set()
                 self._news.notify_all()
@@ -92,9 +93,9 @@ class Jobs:
         self._writers = 0
         self._lock = threading.Lock()
 
-    def start(self, chat: Chat, answer: Answer) -> Job:
-        """Put the answer into the queue."""
-        job = Job(answer)
+    def start(self, chat: Chat, answer: Answer, ended: Callable[[], None]) -> Job:
+        """Put the answer into the queue; `ended` is called once, when it is no more under way."""
+        job = Job(answer, ended)
         with self._lock:
             self._jobs[answer.id] = job
             ended = [id for id, known in self._jobs.items() if known.done.is_set()]

@@ -1,7 +1,7 @@
 """POST /v1/responses, and what can be done with a response afterwards."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any, get_args
 
 from flask import Blueprint, Response, jsonify, request
@@ -9,9 +9,10 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import BaseConverter
 
 from feedback.fields import show as shown
-from feedback.tables import Response as Kept
+from feedback.tables import Response as Kept, User
 from serve.api.context import caller, context
 from serve.api.errors import error_body, json_body
+from serve.api.limits import count_background
 from serve.api.operation import EVENTS, JSON, operation
 from serve.api.paging import PAGE, page_arguments
 from serve.api.responses import asking
@@ -20,7 +21,6 @@ from serve.api.responses.request import LOGPROBS, Includable, ResponseRequest
 from serve.api.responses.state import State
 from serve.api.responses.structure import refused
 from serve.api.streaming import DONE, event, event_stream, while_heard
-from serve.turn.draft import Turn
 
 
 class ResponseId(BaseConverter):
@@ -51,8 +51,7 @@ def create() -> Response:
     """Answer items, going on from an earlier response where one is named."""
     user, state = caller(), _state()
     asked = asking.read(ResponseRequest.model_validate(json_body()), state)
-    turn = asking.begin(context(), user, asked)
-    return (_in_background if asked.body.background else _now)(asked, turn, state)
+    return (_in_background if asked.body.background else _now)(asked, user, state)
 
 
 @blueprint.get("/<response:response_id>")
@@ -124,13 +123,15 @@ def _state() -> State:
     return State(context().database, jobs(), caller())
 
 
-def _now(asked: asking.Asked, turn: Turn, state: State) -> Response:
+def _now(asked: asking.Asked, user: User, state: State) -> Response:
+    here = context()
+    turn = asking.begin(here, user, asked)
+
     def keep(resource: Json) -> None:
         # What broke before its client was told an id could be asked for by nobody.
         if asked.body.stored and (asked.body.stream or resource["status"] in WHOLE):
             state.record(turn.conversation_id, turn.id, asked.input, resource)
 
-    here = context()
     answer = asking.answer_to(here, asked, turn, keep)
     pieces = here.chat.run(turn)
     next(pieces)  # routed: the adapter is known now, also for the header
@@ -147,12 +148,15 @@ def _now(asked: asking.Asked, turn: Turn, state: State) -> Response:
     return response
 
 
-def _in_background(asked: asking.Asked, turn: Turn, state: State) -> Response:
+def _in_background(asked: asking.Asked, user: User, state: State) -> Response:
     here = context()
-    answer = asking.answer_to(here, asked, turn, state.change)
-    queued = answer.resource
-    state.record(turn.conversation_id, turn.id, asked.input, queued)
-    job = jobs().start(here.chat, answer)
+    with ExitStack() as counted:
+        counted.callback(count_background())
+        turn = asking.begin(here, user, asked)
+        answer = asking.answer_to(here, asked, turn, state.change)
+        queued = answer.resource
+        state.record(turn.conversation_id, turn.id, asked.input, queued)
+        job = jobs().start(here.chat, answer, counted.pop_all().close)
     return event_stream(_told(job.follow())) if asked.body.stream else jsonify(queued)
 
 
