@@ -109,8 +109,8 @@ class Settings(BaseSettings):
     max_streams_user: int = Field(
         32,
         ge=1,
-        description="Answers of one user, streamed or whole, that are open at once, and as many in the "
-        "background; one more is a 429. Half of the threads, so that nobody takes them all. "
+        description="Answers of one user, streamed or whole, that are open at once, and as many in "
+        "the background; one more is a 429. Half of the threads, so that nobody takes them all. "
         "The local user has no limit.",
     )
     temperature: float = Field(
