@@ -1,6 +1,7 @@
 """Answers with the conclusion first: where they stop, what goes on, what is refused."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,33 @@ def test_the_adapter_that_wrote_the_answer_goes_on_with_it(
     assert told(chunks, "reasoning_content") == " because six times seven is forty-two."
     here.serving.rollback("test", "")
     here.serving.rollback("test", "")
+
+
+def test_a_retired_adapter_is_unloaded_also_when_its_listener_hangs_up(
+    api: FlaskClient, here: Context, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, unloaded = "a-0003-cccccc", threading.Event()
+    with here.database.session() as session:
+        adapters.register_adapter(
+            session, name=name, base_model="smollm2-135m", path=str(tiny_adapter), digest="0"
+        )
+    unload = here.serving.engine.unload_adapter
+
+    def told(gone: str) -> None:
+        unload(gone)
+        unloaded.set()
+
+    monkeypatch.setattr(here.serving.engine, "unload_adapter", told)
+    here.serving.promote(name, "test", "")
+    ours = post(api, "on_demand").json["redraft"]  # type: ignore[index]
+    here.serving.rollback("test", "")
+    assert unloaded.wait(20)
+    unloaded.clear()
+    answer = api.post(ours["reasoning"]["continue_url"], buffered=False)
+    next(iter(answer.response))
+    assert name in here.serving.engine.adapters()
+    answer.close()
+    assert unloaded.wait(20) and name not in here.serving.engine.adapters()
 
 
 def test_a_reasoning_that_was_cut_off_says_so(here: Context) -> None:

@@ -82,10 +82,9 @@ class Serving:
             with self._swap:
                 if name != BASE:
                     self._load(name)
+                    held.callback(self._leave_behind, name)  # also when a client hangs up
                 adapter = held.enter_context(self.lease(name))
             yield adapter
-        if name != BASE and not self._serves(name):
-            self._drain_behind(name)
 
     def _chosen(self, wanted: str | None, conversation: Conversation | None) -> str | None:
         if wanted is None:
@@ -230,16 +229,17 @@ class Serving:
             self._current, self._canary = name, canary
         beside = f", canary {canary.name} on {percent(canary.share)}" if canary else ""
         log.info("Adapter in service: %s%s (before: %s)", name or BASE, beside, before[0] or BASE)
-        for gone in before:
-            if gone is not None and not self._serves(gone):
-                self._drain_behind(gone)
+        for gone in filter(None, before):
+            self._leave_behind(gone)
         return before[0] or BASE
 
     def _serves(self, name: str) -> bool:
         return name == self._current or (self._canary is not None and name == self._canary.name)
 
-    def _drain_behind(self, name: str) -> None:
-        threading.Thread(target=self._drain, args=(name,), daemon=True).start()
+    def _leave_behind(self, name: str) -> None:
+        """Unload the adapter behind its last answer, unless it serves."""
+        if not self._serves(name):
+            threading.Thread(target=self._drain, args=(name,), daemon=True).start()
 
     def _drain(self, name: str) -> None:
         with self._state:
