@@ -217,6 +217,8 @@ def test_a_stream_says_what_the_whole_answer_says(api: FlaskClient) -> None:
         ({"prompt": ["a", ""]}, "prompt", "empty"),
         ({"prompt": None}, "prompt", "a list of token ids"),
         ({"prompt": {"a": 1}}, "prompt", "a list of token ids"),
+        ({"prompt": ["a"] * 2049}, "prompt", "2049 texts; at most 2048"),
+        ({"prompt": ["a"] * 513, "n": 4}, "prompt", "2052 texts; at most 2048"),
         ({"prompt": [1.5]}, "prompt", "a list of token ids"),
         ({"prompt": ["a", 1]}, "prompt", "a list of token ids"),
         ({"prompt": [512]}, "prompt", "512"),

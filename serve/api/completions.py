@@ -28,7 +28,7 @@ def create() -> Response:
     engine = here.chat.engine
     body = CompletionRequest.model_validate(json_body())
     sampling = body.sampling(here.settings)
-    prompts = read_prompts(engine, body.prompts, sampling.max_tokens)
+    prompts = read_prompts(engine, body.prompts, sampling)
     texts = Texts(engine, prompts, sampling, bool(body.echo), body.logprobs)
     pieces = texts.write(here.serving, wanted_adapter(body.model))
     next(pieces)  # routed: the adapter is known now, also for the header

@@ -14,6 +14,7 @@ from serve.engines.base import BASE, QUIET, Chunk, Engine, Ranking, Sampling, Sc
 from serve.metrics import metered
 from serve.turn.serving import Serving
 
+MOST_TEXTS = 2048  # of one request: all of them are held until its end
 TOGETHER = 16  # prompts of one request that are in the engine at once
 Piece = TypeVar("Piece")
 
@@ -24,11 +25,18 @@ class Prompt:
     token_ids: list[int]
 
 
-def read_prompts(engine: Engine, given: Sequence[str | list[int]], max_tokens: int) -> list[Prompt]:
+def read_prompts(
+    engine: Engine, given: Sequence[str | list[int]], sampling: Sampling
+) -> list[Prompt]:
     """The prompts as tokens. Raises ApiError 400 for what the engine cannot continue."""
     if not given:
         raise _refused("The list of prompts is empty.")
-    return [_read(engine, one, max_tokens) for one in given]
+    if (texts := len(given) * sampling.n) > MOST_TEXTS:
+        raise _refused(
+            f"{len(given)} prompts with n = {sampling.n} are {texts} texts; at most {MOST_TEXTS} "
+            "are written for one request. Send several."
+        )
+    return [_read(engine, one, sampling.max_tokens) for one in given]
 
 
 def _read(engine: Engine, given: str | list[int], max_tokens: int) -> Prompt:
