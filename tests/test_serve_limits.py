@@ -141,6 +141,8 @@ def test_a_user_has_so_many_answers_open_at_once_over_all_keys(here: Context) ->
         assert "REDRAFT_MAX_STREAMS_USER" in error["message"]
         assert refused.headers["Retry-After"] == "1"
     assert api.post("/algorithm/ChatRest", json={"prompt": "a"}, headers=first).status_code == 429
+    asked = {"messages": SLOW["messages"]}
+    assert api.post("/v1/rewrite", json=asked, headers=first).status_code == 429
     assert api.get("/v1/models", headers=first).status_code == 200  # no answer
     Stream(api, other).close()  # of somebody else
     assert "[DONE]" in read.rest()

@@ -20,7 +20,7 @@ class RewriteRequest(Strict):
 
 
 @blueprint.post("/v1/rewrite")
-@operation(body=RewriteRequest)
+@operation(body=RewriteRequest, answers=True)
 def create() -> dict[str, Any]:
     """The last message made standalone; with `reason: true` also the model's reasoning."""
     body = RewriteRequest.model_validate(json_body())
