@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from feedback import passwords, users
+from feedback import erasure, passwords, users
 from serve.api import create_app
 from serve.api.callers import client_address
 from serve.api.context import Context
@@ -296,3 +296,13 @@ def test_reviewers_see_runs_and_users_do_not(here: Context) -> None:
     token = reviewer.get("/v1/session").json["csrf_token"]  # type: ignore[index]
     refused = reviewer.post("/v1/runs", headers={"X-CSRF-Token": token})
     assert code(refused) == (403, "not_admin")
+
+
+def test_a_local_user_who_was_forgotten_is_made_anew_while_the_server_runs(here: Context) -> None:
+    api = create_app(here).test_client()
+    erasure.forget_user(here.database, users.LOCAL)
+    asked = {"model": "redraft", "messages": [{"role": "user", "content": "hi"}]}
+    assert api.post("/v1/chat/completions", json=asked).status_code == 200
+    ids = {api.get("/v1/session").json["user"]["id"] for _ in range(2)}  # type: ignore[index]
+    assert len(ids) == 1
+    assert len(api.get("/v1/conversations").json["data"]) == 1  # type: ignore[index]

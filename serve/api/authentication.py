@@ -35,8 +35,7 @@ def authenticate(settings: Settings, database: Database) -> User:
         if not local:
             raise _expired()
     if local:
-        with database.reading() as session:
-            return users.local_user(session)
+        return _local_user(database)
     raise _nobody(settings)
 
 
@@ -71,6 +70,14 @@ def require_users(settings: Settings, database: Database) -> None:
 def _bearer() -> str:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def _local_user(database: Database) -> User:
+    with database.reading() as session:
+        if found := users.user_named(session, users.LOCAL):
+            return found
+    with database.session() as session:  # it was forgotten since the start
+        return users.local_user(session)
 
 
 def _of_bearer(database: Database, given: str) -> User:
