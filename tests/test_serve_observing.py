@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import Redraft, wait_until
 from flask.testing import FlaskClient
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from feedback import users
@@ -99,6 +100,15 @@ def test_requests_are_counted_by_route_and_status(api: FlaskClient) -> None:
         api.get(path).close()
     after = count(route, "404"), count("none", "404"), count("/v1/conversations", "200")
     assert [a - b for a, b in zip(after, before, strict=True)] == [1, 1, 1]
+
+
+def test_a_method_that_is_none_is_no_label_of_its_own(api: FlaskClient) -> None:
+    counted = {"method": "other", "route": "none", "status": "405"}
+    before = value("redraft_requests_total", **counted)
+    for method in ("BREW", "X" * 1000):
+        api.open("/v1/models", method=method).close()
+    assert value("redraft_requests_total", **counted) - before == 2
+    assert "BREW" not in generate_latest(REGISTRY).decode()
 
 
 def test_feedback_is_counted_once_by_kind(api: FlaskClient) -> None:

@@ -10,6 +10,8 @@ from serve.logs import REQUEST_ID, requests
 from serve.metrics import REQUEST_SECONDS, REQUESTS
 
 HEADER = "X-Request-Id"
+# A label is kept for good, and a client may make up any number of methods.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 GIVEN = re.compile(r"[\w.:-]{1,128}", re.ASCII)  # nothing that could forge a line of a log
 
 
@@ -29,7 +31,7 @@ def install(app: Flask) -> None:
         seen = {
             # The route, not the address: that may hold what somebody searched for.
             "route": str(request.url_rule) if request.url_rule else "none",
-            "method": request.method,
+            "method": request.method if request.method in METHODS else "other",
             "status": response.status_code,
             "user": g.user.id if "user" in g else None,
             "request_id": g.request_id,
