@@ -98,8 +98,8 @@ class Jobs:
         job = Job(answer, ended)
         with self._lock:
             self._jobs[answer.id] = job
-            ended = [id for id, known in self._jobs.items() if known.done.is_set()]
-            for id in ended[:-REMEMBERED]:
+            done = [id for id, known in self._jobs.items() if known.done.is_set()]
+            for id in done[:-REMEMBERED]:
                 del self._jobs[id]
             self._queue.append((job, chat))
             if self._writers < AT_ONCE:
