@@ -71,5 +71,5 @@ class DatabaseTooNew(RecordError):
 
 
 def _short(id: object, limit: int = 80) -> str:
-    text = str(id)
+    text = str(id).encode("utf-8", "replace").decode()  # the answer has to be sent
     return text if len(text) <= limit else text[:limit] + "…"

@@ -12,7 +12,8 @@ def only(body: Mapping[str, Any], allowed: Iterable[str]) -> None:
     for field in body:
         if field not in known:
             raise Invalid(
-                str(field), f"{show(field)} is not a field here. The fields are {', '.join(known)}."
+                mended(str(field)),
+                f"{show(field)} is not a field here. The fields are {', '.join(known)}.",
             )
 
 

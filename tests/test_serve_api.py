@@ -252,6 +252,39 @@ def test_broken_json_is_a_400(api: FlaskClient, raw: bytes, words: str) -> None:
         refused(api.post(path, data=raw), 400, words)
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (r'"\ud800"', "half of a surrogate pair"),
+        (r'{"\udfff": 1}', "half of a surrogate pair"),
+        ('{"a":' * 2000 + "1" + "}" * 2000, "nests more than 100"),
+        ("[" * 900 + "]" * 900, "nests more than 100"),
+        ("[" * 100_000, "nests more than 100"),
+        ("NaN", "NaN is not a number"),
+        ("-Infinity", "-Infinity is not a number"),
+        ("1e999", "1e999 is too large"),
+    ],
+)
+def test_what_nothing_can_keep_or_send_is_refused(api: FlaskClient, value: str, words: str) -> None:
+    for path, param in (
+        ("/v1/chat/completions", "messages"),
+        ("/v1/completions", "prompt"),
+        ("/v1/responses", "input"),
+        ("/v1/rewrite", "messages"),
+        ("/algorithm/ChatRest", "prompt"),
+        ("/v1/feedback", "kind"),
+        ("/v1/session", "name"),
+    ):
+        answer = api.post(path, data=f'{{"{param}": {value}}}')
+        assert answer.status_code == 400 and words in answer.text, (path, answer.text)
+
+
+def test_the_name_of_a_field_is_held_to_the_same(api: FlaskClient) -> None:
+    refused(api.post("/v1/feedback", data=r'{"kind": "rating", "\ud800": 1}'), 400, "surrogate")
+    pair = api.post("/v1/feedback", data=r'{"kind": "rating", "\ud83d\ude00": 1}')
+    assert refused(pair, 400, "is not a field here")["param"] == "😀"
+
+
 def test_a_body_over_the_limit_is_a_413(api: FlaskClient) -> None:
     refused(api.post("/v1/feedback", data=b" " * 11_000_000), 413, "11.0 MB", "at most 10 MB")
 

@@ -88,6 +88,29 @@ def test_a_result_is_answered(api: FlaskClient) -> None:
     assert answer["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["[" * 5000, '{"a":' * 500 + "1" + "}" * 500, r'{"a": "\ud800"}', '{"a": NaN}', "{"],
+)
+def test_arguments_that_nothing_could_keep_stay_as_they_were_written(
+    api: FlaskClient, here: Context, arguments: str
+) -> None:
+    called = {"name": "weather", "arguments": arguments}
+    call = {"id": "call_1", "type": "function", "function": called}
+    said = [
+        {"role": "user", "content": "Rome"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+    ]
+    given = {"model": "redraft", "messages": said, "tools": [WEATHER]}
+    answer = api.post("/v1/chat/completions", json=given)
+    assert choice(answer)["message"]["content"] == "You said: sunny"
+    with here.database.reading() as session:
+        turn = session.get_one(Turn, answer.json["redraft"]["turn_id"])
+    (kept,) = next(message["tool_calls"] for message in turn.messages if "tool_calls" in message)
+    assert kept["function"]["arguments"] == arguments
+
+
 def test_a_choice_decides_what_is_called(api: FlaskClient) -> None:
     tools = [WEATHER, CLOCK]
     named = {"type": "function", "function": {"name": "clock"}}

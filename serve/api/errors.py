@@ -20,6 +20,7 @@ from feedback.errors import (
     Unstorable,
 )
 from serve.engines.base import AdapterError, EngineError, Unavailable, Unsupported
+from serve.strict_json import read_json
 from serve.turn.window import WindowError
 
 log = logging.getLogger("redraft")
@@ -112,11 +113,13 @@ def error_headers(error: Exception) -> dict[str, str]:
 def json_body() -> dict[str, Any]:
     """The request's JSON object. Raises ApiError 400 that says where it breaks."""
     try:
-        body = json.loads(request.get_data().decode("utf-8"))
+        body = read_json(request.get_data().decode("utf-8"))
     except UnicodeDecodeError:
         raise ApiError(400, "The body is not UTF-8.", code="invalid_json") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise ApiError(400, f"The body is not JSON: {error}.", code="invalid_json") from None
+    except ValueError as error:
+        raise ApiError(400, f"The body cannot be taken: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         kind = type(body).__name__
         raise ApiError(400, f"The body must be a JSON object, not {kind}.", code="invalid_json")

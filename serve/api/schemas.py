@@ -1,6 +1,5 @@
 """What the endpoints that write text take: OpenAI's parameters, each honoured or refused."""
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,6 +18,7 @@ from serve.api.parameters import (
 from serve.api.tools import FunctionTool, ResponseFormat, ToolChoice
 from serve.engines.base import Message, Sampling
 from serve.settings import Settings
+from serve.strict_json import read_json
 from serve.turn.draft import Reasoning
 
 
@@ -41,7 +41,7 @@ class CalledTool(Strict):
     def as_message(self) -> dict[str, Any]:
         """As chat templates take it: the arguments as an object."""
         try:
-            arguments = json.loads(self.function.arguments or "{}")
+            arguments = read_json(self.function.arguments or "{}")
         except ValueError:
             arguments = self.function.arguments  # as the model wrote it
         function = {"name": self.function.name, "arguments": arguments}

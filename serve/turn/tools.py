@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from feedback.fields import mended
 from feedback.ids import new_id
 from serve.engines.base import Tool
 from serve.engines.text import StopText
@@ -94,11 +95,12 @@ class CallReader:
             written = json.loads(text)
             name = written["name"]
             arguments = written.get("arguments", written.get("parameters"))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         if name not in self._tools.names() or not isinstance(arguments, dict):
             return None
-        return ToolCall(new_id("call"), name, json.dumps(arguments, ensure_ascii=False))
+        # A model may escape half of a surrogate pair, which no answer can be sent with.
+        return ToolCall(new_id("call"), name, mended(json.dumps(arguments, ensure_ascii=False)))
 
 
 def _between(text: str) -> list[str]:
