@@ -23,7 +23,7 @@ from serve.page.visitor import as_visitor
 
 _CHAT = (
     "morph.js", "words.js", "theme.js", "unsent.js", "composer.js", "diff.js", "editor.js",
-    "details.js", "shortcuts.js", "keys.js", "chat.js",
+    "details.js", "shortcuts.js", "keys.js", "signed_out.js", "chat.js",
 )  # fmt: skip
 _STATIC = Path(__file__).parent / "static"
 _SYSTEM_FONTS = (
@@ -73,6 +73,7 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "quiet": True,
         "favicon_path": str(_STATIC / "icon.svg"),
+        "max_file_size": 1,  # byte: no files are taken, should one get past the door
         "max_threads": 400,  # Gradio runs at most this many events at once
     }
 

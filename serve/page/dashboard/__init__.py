@@ -21,7 +21,7 @@ def add_dashboard(
     handlers = Dashboard(client)
     with page.route("Dashboard", "/dashboard", show_in_navbar=False):
         board = gr.State(Board())
-        head = part("dashboard-head", (*_SCRIPTS, "dashboard-head.js"))
+        head = part("dashboard-head", (*_SCRIPTS, "signed_out.js", "dashboard-head.js"))
         satisfaction = _plot("dashboard-satisfaction")
         shares = part("dashboard-shares", (*_SCRIPTS, "dashboard-shares.js"))
         volume = _plot("dashboard-volume")

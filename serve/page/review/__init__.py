@@ -13,7 +13,7 @@ from serve.page.review.handlers import Reviews
 
 _SCRIPTS = (
     "morph.js", "words.js", "theme.js", "unsent.js", "diff.js", "review_fix.js", "shortcuts.js",
-    "review_keys.js", "review.js",
+    "review_keys.js", "signed_out.js", "review.js",
 )  # fmt: skip
 
 
