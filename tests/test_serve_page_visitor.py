@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 import httpx
+import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from serve.page.client import Client
+from serve.page.client import ApiError, Client
 from serve.page.door import Door
 from serve.page.handlers.answers import Answers
 from serve.page.handlers.conversations import Conversations
@@ -48,8 +49,12 @@ class Api:
 def request_of(user: str = "", **headers: str) -> gr.Request:
     given = {"cookie": f"redraft_session=rs-{user}", "host": "chat.test", **headers}
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
-    scope = {"type": "http", "scheme": "http", "headers": raw, "client": ("192.0.2.1", 5)}
-    return gr.Request(Request({**scope, "path": "/", "server": ("h", 1), "query_string": b""}))
+    return gr.Request(Request({**scope_of(), "headers": raw}))
+
+
+def scope_of() -> dict[str, Any]:
+    scope = {"type": "http", "scheme": "http", "path": "/", "query_string": b"", "headers": []}
+    return {**scope, "client": ("192.0.2.1", 5), "server": ("h", 1)}
 
 
 def event(**data: Any) -> gr.EventData:
@@ -158,6 +163,30 @@ def test_the_page_says_where_a_request_came_from() -> None:
         "Authorization": "Bearer rs-ada",
     }
     assert "rs-ada" not in repr(visitor_of(raw))
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [
+        (b"cookie: redraft_session=\xe9", {}),
+        (b'cookie: redraft_session="a\\012b"', {}),
+        (b"host: caf\xe9.test", {"X-Forwarded-Host": "caf?.test"}),
+        (b"x-forwarded-for: \xe9", {"X-Forwarded-For": "?, 192.0.2.1"}),
+        (b"x-forwarded-proto: \xff", {"X-Forwarded-Proto": "?"}),
+    ],
+)
+def test_headers_of_any_bytes_can_be_sent_on(header: bytes, sent: dict[str, str]) -> None:
+    name, _, value = header.partition(b": ")
+    raw = Request({**scope_of(), "headers": [(name, value)]})
+    given = visitor_of(raw)
+    assert {"X-Forwarded-For": "192.0.2.1", **sent}.items() <= given.headers.items()
+    assert given.token == ""
+
+    async def ask() -> None:
+        with given.present(), pytest.raises(ApiError, match="ended"):
+            await Api().client.who()
+
+    asyncio.run(ask())
 
 
 def test_gradio_hears_from_the_page_while_the_api_is_still_loading() -> None:

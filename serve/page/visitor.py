@@ -67,7 +67,14 @@ def visitor_of(request: Request) -> Visitor:
         "X-Forwarded-Host": request.headers.get("host", ""),
     }
     language = negotiate(request.cookies, request.headers)
-    return Visitor(request.cookies.get(COOKIE, ""), known, language)
+    token = request.cookies.get(COOKIE, "")
+    is_ours = token.isascii() and token.isprintable()  # a quoted cookie can hold any sign
+    return Visitor(token if is_ours else "", _in_ascii(known), language)
+
+
+def _in_ascii(headers: dict[str, str]) -> dict[str, str]:
+    """Headers that can be sent on: browsers and scanners send any byte, httpx refuses some."""
+    return {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
 
 
 def as_visitor(handler: Callable[..., Any]) -> Callable[..., Any]:
