@@ -1,5 +1,6 @@
 """Formulas of an answer: drawn where they are LaTeX, text where not, and never a way for script."""
 
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -47,6 +48,28 @@ def test_what_follows_a_formula_is_kept() -> None:
     assert html.count('display="block"') == 3
     assert "(see below)" in html and "$" not in html and "\\" not in html
     assert html.index("<mi>w</mi>") < html.index("<p>end</p>") and "<h1>" not in html
+
+
+def test_an_indented_formula_is_drawn_and_a_paragraph_ends_it() -> None:
+    assert to_html("- x\n\n  \\[\n  - y\n  \\]").count('display="block"') == 1
+    assert "<math" not in to_html("\\[\nx\n\ny\n\\]")
+    assert to_html("$$\nx\n\ny\n$$").count('display="block"') == 1
+
+
+@pytest.mark.parametrize(
+    "signs",
+    ["\\[\n", "\\[a\n", "\\[\n\n", " \\[\n", "> \\[\n", "\\(", "\\[", "$$a\n\n", "- $$a\n"],
+)
+def test_the_work_grows_as_the_text_does(signs: str) -> None:
+    """Not with its square: a text that only opens formulas would hold up everybody's page."""
+    small, large = (_seconds(signs * (size // len(signs))) for size in (3_000, 24_000))
+    assert large < 24 * small + 0.5
+
+
+def _seconds(text: str) -> float:
+    began = time.process_time()
+    to_html(text)
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize(

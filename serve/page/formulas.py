@@ -6,7 +6,7 @@ and attributes of presentation, all text escaped.
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from html import escape, unescape
 from typing import Any
@@ -21,7 +21,9 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-_LONGEST = 4000  # characters; a longer formula is shown as it was written
+# Characters. A longer formula is shown as it was written; and as each sign may begin one, what is
+# looked at after it has to end long before the text does.
+_LONGEST = 4000
 _DEEPEST = 40  # braces within braces
 _CLOSED = {"\\(": "\\)", "\\[": "\\]"}
 _TAGS = frozenset(
@@ -40,6 +42,7 @@ def add_formulas(parser: MarkdownIt) -> None:
     dollarmath_plugin(
         parser, allow_labels=False, allow_space=False, allow_digits=False, double_inline=True
     )
+    parser.block.ruler.at("math_block", _dollar_block)  # the plugin's looks on to the text's end
     parser.inline.ruler.before("escape", "bracket_math", _between_brackets)
     parser.block.ruler.before("fence", "bracket_block", _bracket_block, {"alt": ["paragraph"]})
     parser.add_render_rule("math_inline", _inline)
@@ -61,8 +64,10 @@ def to_mathml(latex: str, display: str) -> str:
 def _between_brackets(state: StateInline, silent: bool) -> bool:
     """A rule of markdown-it: \\( \\) or \\[ \\] within a paragraph."""
     opened = state.src[state.pos : state.pos + 2]
-    end = state.src.find(_CLOSED.get(opened, "\0"), state.pos + 2)
-    if opened not in _CLOSED or end < 0:
+    if opened not in _CLOSED:
+        return False
+    end = state.src.find(_CLOSED[opened], state.pos + 2, state.pos + 2 + _LONGEST)
+    if end < 0:
         return False
     if not silent:
         kind = "math_inline" if opened == "\\(" else "math_inline_double"
@@ -72,17 +77,36 @@ def _between_brackets(state: StateInline, silent: bool) -> bool:
 
 
 def _bracket_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    """A rule of markdown-it: \\[ begins a line, \\] ends this or a later one."""
-    if not state.src.startswith("\\[", state.bMarks[first] + state.tShift[first]):
+    """A rule of markdown-it: \\[ begins a line, \\] ends this or a later one of the paragraph."""
+    last = _last_line(state, first, end, "\\[", "\\]")
+    if last is None or any(map(state.isEmpty, range(first, last))):
         return False
-    text = state.getLines(first, end, state.blkIndent, False)
-    found = re.match(r"\\\[(.+?)\\\][ \t]*(?:\n|$)", text, re.DOTALL)
-    if not found or "\\]" in found[1] or "\n\n" in found[1]:
-        return False
-    if not silent:
-        token = state.push("math_block", "math", 0)
-        token.block, token.content = True, found[1]
-        state.line = first + found[0].rstrip().count("\n") + 1
+    return silent or _push_block(state, first, last)
+
+
+def _dollar_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
+    """A rule of markdown-it: $$ begins a line, $$ ends this or a later one."""
+    last = _last_line(state, first, end, "$$", "$$")
+    return last is not None and (silent or _push_block(state, first, last))
+
+
+def _last_line(state: StateBlock, first: int, end: int, opening: str, closing: str) -> int | None:
+    """The line that the formula which begins the line `first` ends, None where there is none."""
+    start = state.bMarks[first] + state.tShift[first]
+    if state.is_code_block(first) or not state.src.startswith(opening, start):
+        return None
+    close = state.src.find(closing, start + 2, start + 2 + _LONGEST)
+    last = bisect_left(state.eMarks, close, first, end) if close > 0 else end
+    if last == end or state.src[close + 2 : state.eMarks[last]].strip():
+        return None
+    return last if close > start + 2 else None
+
+
+def _push_block(state: StateBlock, first: int, last: int) -> bool:
+    text = state.getLines(first, last + 1, state.blkIndent, False)
+    token = state.push("math_block", "math", 0)
+    token.block, token.content = True, text.strip()[2:-2]
+    state.line = last + 1
     return True
 
 
