@@ -21,9 +21,9 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-# Characters. A longer formula is shown as it was written; and as each sign may begin one, what is
-# looked at after it has to end long before the text does.
-_LONGEST = 4000
+# Characters and lines. A longer formula is shown as it was written; and as each sign may begin one,
+# what is looked at after it has to end long before the text does.
+_LONGEST, _MOST_LINES = 4000, 200
 _DEEPEST = 40  # braces within braces
 _CLOSED = {"\\(": "\\)", "\\[": "\\]"}
 _TAGS = frozenset(
@@ -96,6 +96,7 @@ def _last_line(state: StateBlock, first: int, end: int, opening: str, closing: s
     if state.is_code_block(first) or not state.src.startswith(opening, start):
         return None
     close = state.src.find(closing, start + 2, start + 2 + _LONGEST)
+    end = min(end, first + _MOST_LINES)
     last = bisect_left(state.eMarks, close, first, end) if close > 0 else end
     if last == end or state.src[close + 2 : state.eMarks[last]].strip():
         return None
