@@ -18,7 +18,7 @@ from browser_page import (
     visit,
 )
 from conftest import Redraft, wait_until
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 pytestmark = pytest.mark.browser
 
@@ -148,6 +148,24 @@ def test_fast_thumbs_end_as_the_last_click(server: Redraft, page: Page) -> None:
     assert completion(server, page)["rating"]["value"] == 1
     mine = [f for f in feedback(server) if f["completion_id"] == completion(server, page)["id"]]
     assert len(mine) == 1
+
+
+def test_thumbs_that_overtake_each_other_end_as_they_look(server: Redraft, page: Page) -> None:
+    ask(page, "a slow road")
+    up, down = page.get_by_label("Good answer"), page.get_by_label("Bad answer")
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda road: road.continue_() if held else held.append(road))
+    with page.expect_request("**/queue/join*"):
+        up.click()
+    with page.expect_response("**/queue/join*"):
+        down.click()
+    soon(lambda: (completion(server, page)["rating"] or {}).get("value") == -1)
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    settle(page)
+    expect(down).to_have_attribute("aria-pressed", "true")
+    expect(up).to_have_attribute("aria-pressed", "false")
+    assert completion(server, page)["rating"]["value"] == -1
 
 
 def test_a_correction_is_kept_beside_the_models_own_text(server: Redraft, page: Page) -> None:

@@ -34,7 +34,7 @@ from serve.page.languages import Words
 from serve.page.markdown import to_html
 from serve.page.session import Live, Session
 from serve.page.thread import draft_order, exchanges, goes_on_from, history, in_order
-from serve.page.views import chat_view
+from serve.page.views import View, chat_view
 
 Reply = Callable[[httpx.Request], httpx.Response]
 SCRIPT = "<script>alert(1)</script>"
@@ -399,6 +399,23 @@ def test_a_thumb_on_the_reasoning_is_one_of_its_own() -> None:
     rating = {"kind": "rating", "completion_id": "cmpl_1", "value": 1, "part": "reasoning"}
     assert ("POST", "/v1/feedback", rating) in record.asked
     assert any(asked[:2] == ("DELETE", "/v1/feedback/fb_3") for asked in record.asked)
+
+
+def test_a_click_that_was_overtaken_on_its_way_changes_nothing() -> None:
+    record, session = Record(), Session()
+    handlers = Verdicts(client(record), ())
+    given = {"conversation": "conv_1", "completion": "cmpl_1"}
+
+    async def gestures() -> View:
+        await handlers.rate(session, event(**given, click=2, value=-1, gesture="g2"))
+        await handlers.rate(session, event(**given, click=1, value=1, gesture="g1"))
+        await handlers.rate(session, event(**given, click=1, value=1, part="reasoning"))
+        return await handlers.rate(session, event(**given, click=3, value=1, gesture="g3"))
+
+    view = asyncio.run(gestures())
+    told = [(body["value"], body.get("part", "")) for _, _, body in record.asked]
+    assert told == [(-1, ""), (1, "reasoning"), (1, "")]
+    assert view["done"] == {"g2": "", "g1": "", "g3": ""}
 
 
 @pytest.mark.parametrize("value", [7, "1", None, True, 0.5])

@@ -65,6 +65,7 @@ class Session:
     notice: str = ""
     reasons: tuple[Reason, ...] = ()  # what thumbs can be explained with
     detail: str = ""  # the completion whose thumb is asked about
+    clicks: dict[tuple[str, str], int] = field(default_factory=dict)  # thumb -> its newest click
     stopped: str = ""  # the completion that was stopped, while nothing came of it
     consent: bool | None = None  # None: not known, so there is nothing to switch
     deleted: tuple[str, str] = ("", "")  # id and title of what can be brought back
@@ -100,6 +101,12 @@ class Session:
         """A number above all earlier ones, those before a restart of the page too."""
         self.revision = max(self.revision + 1, int(time.time() * 1000))
         return self.revision
+
+    def outrun(self, completion: str, part: str, click: int) -> bool:
+        """Whether a later click on these thumbs came in before this one."""
+        newest = self.clicks.get((completion, part), 0)
+        self.clicks[completion, part] = max(newest, click)
+        return click < newest
 
     def show(self, conversation: Conversation | None) -> None:
         """Turn to another conversation, or to a new one; an answer in progress is stopped."""

@@ -23,7 +23,7 @@ class Verdicts(Handlers):
     async def rate(self, session: Session, event: gr.EventData) -> View:
         """A thumb: `value` 1 or -1 gives it, 0 takes it back; `part` "reasoning" is for that.
 
-        `tags` and `comment` say why; each time all of them.
+        `tags` and `comment` say why; each time all of them. `click` counts the tab's gestures.
         """
         return await self._write(session, gesture(event), self._rate, "completion")
 
@@ -94,6 +94,9 @@ class Verdicts(Handlers):
         if value not in (1, 0, -1):
             raise PageError("strange_thumb")
         part = "reasoning" if given.text("part") == "reasoning" else ""
+        # Each click is a request of its own, and they can overtake each other on their way.
+        if session.outrun(completion.id, part, given.number("click")):
+            return
         standing = completion.reasoning_rating_id if part else completion.rating_id
         if value:
             tags, comment = given.texts("tags"), given.text("comment").strip()

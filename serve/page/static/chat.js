@@ -9,7 +9,8 @@ let shown = { view: -1, conversation: "", title: "", done: {} };
 let following = true;
 let reading = null; // a block whose beginning stays in sight while it grows
 
-const tell = (kind, data) => trigger(kind, { conversation: shown.conversation, ...data });
+let clicks = 0; // by which the server knows the last of several that overtook each other
+const tell = (kind, data) => trigger(kind, { conversation: shown.conversation, click: ++clicks, ...data });
 const say = (text) => {
   notice.textContent = text;
   notice.hidden = !text;
