@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ import gradio as gr
 import httpx
 import pytest
 from conftest import ROOT, free_port, wait_until
+from markdown_it import MarkdownIt
 
 from serve.page import render
 from serve.page.api_types import (
@@ -31,7 +33,7 @@ from serve.page.handlers.answers import Answers
 from serve.page.handlers.conversations import Conversations
 from serve.page.handlers.verdicts import Verdicts
 from serve.page.languages import Words
-from serve.page.markdown import to_html
+from serve.page.markdown import _parser, to_html
 from serve.page.session import Live, Session
 from serve.page.thread import draft_order, exchanges, goes_on_from, history, in_order
 from serve.page.views import View, chat_view
@@ -527,6 +529,25 @@ def test_two_drafts_are_offered_on_a_share_of_the_questions(share: float, drafts
     asyncio.run(ask())
     [asked] = [body for method, path, body in record.asked if path.endswith("completions")]
     assert asked["n"] == drafts
+
+
+def test_a_long_text_is_drawn_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_by = set[str]()
+
+    class Watched(MarkdownIt):
+        def render(self, src: str, env: Any = None) -> Any:
+            if len(src) > 1000:
+                drawn_by.add(threading.current_thread().name)
+            return super().render(src, env)
+
+    monkeypatch.setattr("serve.page.markdown.MarkdownIt", Watched)
+    _parser.cache_clear()
+    long = "a *word* " * 2000
+    session, record = Session(), Record(text=long, correction={"id": "fb_1", "text": long[:-20]})
+    view, _ = asyncio.run(Conversations(client(record), ()).open(session, event(id="conv_1")))
+    _parser.cache_clear()
+    assert view["turns"][0].count("<em>word</em>") > 3000
+    assert drawn_by and threading.main_thread().name not in drawn_by
 
 
 def test_a_conversation_that_is_gone_opens_a_new_chat() -> None:

@@ -41,6 +41,7 @@ def _parser() -> MarkdownIt:
     parser.add_render_rule("fence", _render_code)
     parser.add_render_rule("code_block", _render_code)
     parser.add_render_rule("link_open", _render_link)
+    parser.render("x")  # its rules are compiled now: several threads will use it
     return parser
 
 

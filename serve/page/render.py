@@ -13,7 +13,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from serve.page import markdown
-from serve.page.api_types import Reason, Summary, other_than
+from serve.page.api_types import Conversation, Reason, Summary, other_than
 from serve.page.languages import Words
 from serve.page.session import FOLDED, Live, Thought
 from serve.page.thread import Exchange, draft_order, in_order
@@ -21,6 +21,7 @@ from serve.page.thread import Exchange, draft_order, in_order
 ENGLISH = Words()
 NAMES = "ABCDEFGH"  # drafts are called by letters: the API allows at most eight
 
+_LONG = 5_000  # characters; their Markdown can take a tenth of a second, and more
 _ENDINGS = ("length", "cancelled", "interrupted")  # those that are told; see languages/
 
 
@@ -77,6 +78,14 @@ def exchange_html(
         thought=thought, asked=why.asked, reasons=why.reasons,
         labels={reason.key: reason.label(words.language) for reason in why.reasons},
     )  # fmt: skip
+
+
+def draw_long(conversation: Conversation, words: Words = ENGLISH) -> None:
+    """Have the HTML of long answers ready, for a caller that may not wait when it shows them."""
+    completions = (c for turn in conversation.turns for c in turn.completions)
+    texts = {text for c in completions for text in (c.shown_text, c.text) if len(text) > _LONG}
+    for text in texts:
+        markdown.to_html(text, words("copy"))
 
 
 def live_html(live: Live, words: Words = ENGLISH) -> str:

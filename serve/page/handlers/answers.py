@@ -191,7 +191,7 @@ class Answers(Handlers):
     async def _take_over(self, session: Session, live: Live, started: Started) -> None:
         for wait in _RECORDED if live.stopped else (0.0,):
             await asyncio.sleep(wait)
-            conversation = await self.client.conversation(started.conversation_id)
+            conversation = await self.read(session, started.conversation_id)
             if session.live is not live:
                 return
             turn = conversation.turn(started.turn_id)

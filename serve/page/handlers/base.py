@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from serve.page.api_types import Completion, Turn
+from serve.page.api_types import Completion, Conversation, Turn
 from serve.page.client import ApiError, Client, PageError
+from serve.page.render import draw_long
 from serve.page.session import Session
 from serve.page.views import View, chat_view, list_view
 
@@ -57,11 +59,17 @@ class Handlers:
             return list_view(session, [], False, error.said(session.words))
         return list_view(session, found, more)
 
+    async def read(self, session: Session, conversation_id: str) -> Conversation:
+        """A conversation of the record, its long texts drawn beside the loop that serves all."""
+        found = await self.client.conversation(conversation_id)
+        await asyncio.to_thread(draw_long, found, session.words)
+        return found
+
     async def sync(self, session: Session, given: Gesture) -> None:
         """Be in the conversation that the tab shows, also after a restart of this process."""
         wanted = given.text("conversation")
         if wanted and wanted != session.conversation_id:
-            session.show(await self.client.conversation(wanted))
+            session.show(await self.read(session, wanted))
 
     async def abandon(self, completion_id: str) -> None:
         """Note that the person stopped an answer and went away: once, however often it is told."""
@@ -77,7 +85,7 @@ class Handlers:
         """Take the conversation anew from the record."""
         view = session.view
         if session.conversation_id:
-            found = await self.client.conversation(session.conversation_id)
+            found = await self.read(session, session.conversation_id)
             if session.view == view:  # nobody turned to another one meanwhile
                 session.conversation = found
 

@@ -119,7 +119,7 @@ class Conversations(Handlers):
                 await self.abandon(session.stopped)
         if conversation_id:
             try:
-                conversation = await self.client.conversation(conversation_id)
+                conversation = await self.read(session, conversation_id)
             except ApiError as error:
                 gone = error.status == 404
                 problem = session.words("conversation_gone") if gone else error.said(session.words)
