@@ -220,6 +220,13 @@ def test_markdown_is_rendered() -> None:
     assert 'rel="noopener noreferrer nofollow"' in html
 
 
+def test_only_so_much_code_of_a_text_is_coloured() -> None:
+    block = "```python\n" + "return 1\n" * 400 + "```\n"
+    shown = to_html(block * 5).split('<div class="code">')[1:]
+    assert ['<span class="k">' in code for code in shown] == [True, True, False, False, False]
+    assert shown[4].count("return 1") == 400
+
+
 def test_every_text_of_an_exchange_is_escaped() -> None:
     draft = completion(0, SCRIPT, correction_id="fb_1", correction=SCRIPT)
     [exchange] = exchanges(Conversation("c", SCRIPT, (turn("t", SCRIPT, draft),)))

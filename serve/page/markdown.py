@@ -18,7 +18,9 @@ from pygments.util import ClassNotFound
 
 from serve.page.formulas import add_formulas
 
-_HIGHLIGHT_LIMIT = 20_000  # characters; longer code is shown plain, a lexer may be slow on it
+# Characters of code in one text; more is shown plain. Lexers can take time that grows with the
+# square of the length: Python's takes seconds for this many line ends and tabs.
+_HIGHLIGHT_LIMIT = 10_000
 _FORMATTER = HtmlFormatter(nowrap=True)
 
 
@@ -29,7 +31,7 @@ def to_html(text: str, copy: str = "Copy") -> str:
 
     `copy` is what the button on a block of code says.
     """
-    return str(_parser().render(text, {"copy": copy}))
+    return str(_parser().render(text, {"copy": copy, "colours_left": _HIGHLIGHT_LIMIT}))
 
 
 @lru_cache(maxsize=1)
@@ -53,13 +55,14 @@ def _render_code(
     return (
         f'<div class="code"><div class="code-head"><span>{escape(language) or "text"}</span>'
         f'<button type="button" data-act="copy-code">{escape(env["copy"])}</button></div>'
-        f'<pre tabindex="0"><code>{_coloured(token.content, language)}</code></pre></div>'
+        f'<pre tabindex="0"><code>{_coloured(token.content, language, env)}</code></pre></div>'
     )
 
 
-def _coloured(code: str, language: str) -> str:
-    if not language or len(code) > _HIGHLIGHT_LIMIT:
+def _coloured(code: str, language: str, env: EnvType) -> str:
+    if not language or len(code) > env["colours_left"]:
         return escape(code)
+    env["colours_left"] -= len(code)
     try:
         return str(highlight(code, get_lexer_by_name(language), _FORMATTER))
     except ClassNotFound:
