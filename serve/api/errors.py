@@ -80,7 +80,7 @@ def error_body(error: Exception) -> tuple[dict[str, Any], int]:
         return _http_body(error)
     for kind, status in STATUS.items():
         if isinstance(error, kind):
-            if status >= 500:
+            if status >= 500 or kind is Unstorable:  # whose cause may be a column of ours
                 log.error("%s: %s", type(error).__name__, error)
             return _body(str(error), status, getattr(error, "param", None), CODES.get(kind))
     log.error("Unexpected %s", type(error).__name__, exc_info=error)
