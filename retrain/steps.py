@@ -24,7 +24,7 @@ from retrain import (
 )
 from retrain.corpus.stage import CorpusError
 from retrain.curate.per_user_cap import SHARE
-from retrain.evaluate.items import Item, count_by_kind, held_out_items
+from retrain.evaluate.items import Item, count_by_kind, held_out_items, taught_as_well
 from retrain.evaluate.measure import Gain
 from retrain.evaluate.step import evaluate
 from retrain.manifest import read_json, read_rows, write_json, write_rows, write_text
@@ -151,7 +151,8 @@ def judge(work: Work, folder: Path) -> dict[str, Any]:
     gains = [Gain(**row) for row in read_rows(evaluation / "gains.jsonl")]
     checked = [guards.Guard(**row) for row in read_json(evaluation / "guards.json")]
     primary, settings = work.done("recipe")["primary"], work.settings
-    items = held_out_items(read_rows(work.folder / "curate" / ROWS))
+    curated_rows = read_rows(work.folder / "curate" / ROWS)
+    items = held_out_items(curated_rows)
     few = gate.judged_by_few(items, gains, primary, settings.min_users)
     decision = gate.decide(gains, checked, primary, settings.min_heldout, settings.seed, few)
     done = work.done("evaluate")
@@ -162,6 +163,7 @@ def judge(work: Work, folder: Path) -> dict[str, Any]:
         f"{gate.summary(decision)}"
     )
     report = {**names, **decision.as_dict(), "story": story, "snapshot": work.snapshot.name}
+    report["taught_as_well"] = taught_as_well(items, curated_rows)
     for part in ("judge", "preference", "endpoint", "overlap"):
         report[part] = read_json(evaluation / f"{part}.json")
     write_json(folder / "report.json", report)

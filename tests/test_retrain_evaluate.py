@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from retrain_rows import comparison, correction, draft, rating
 
-from retrain.evaluate.items import count_by_kind, held_out_items
+from retrain.evaluate.items import count_by_kind, held_out_items, taught_as_well
 from retrain.evaluate.measure import Scored, Scores, gains, measure
 from retrain.evaluate.preference import summarise
 from retrain.rows import Row
@@ -43,6 +43,13 @@ def test_only_held_out_rows_become_items_and_each_once() -> None:
     ]
     items = held_out_items(rows)
     assert count_by_kind(items) == {"correction": 1}
+
+
+def test_items_that_were_taught_in_the_same_words_are_counted() -> None:
+    held = [correction(text, prompt="q", split="heldout") for text in ("same", "other")]
+    taught = [correction("same", prompt="q", user_id="usr_2"), correction("other", prompt="p")]
+    assert taught_as_well(held_out_items(held), [*held, *taught]) == {"correction": 1}
+    assert taught_as_well(held_out_items(held), held) == {}
 
 
 def test_of_many_items_the_choice_is_stable() -> None:

@@ -57,6 +57,7 @@ def page(gain: float = 0.4, guard_held: bool = True, **changes: Any) -> str:
         **decision.as_dict(),
         "story": f"26 new events → a-0001-3f9c1e {gate.summary(decision)}",
         "snapshot": "s-0001",
+        "taught_as_well": {"comparison": 3},
         "judge": {"believed": False, "agreement": 0.5, "comparisons": 0},
         "preference": summarise(list(map(scored, items))),
         "endpoint": None,
@@ -113,6 +114,11 @@ def test_it_says_what_the_numbers_say() -> None:
     assert "comparisons 14 100% 0% – – 14 : 0" in told, "all picks are the shorter ones"
     assert "beside it 7 rows of replay general" in told
     assert "Picks: not known, nobody judged what somebody else had judged." in told
+
+
+def test_it_says_how_many_items_were_taught_in_the_same_words() -> None:
+    assert "Of these items 3 are also said, word for word" in text_of(page())
+    assert "word for word" not in text_of(page(taught_as_well={}))
 
 
 def test_a_rejection_gives_its_reasons() -> None:

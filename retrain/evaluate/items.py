@@ -94,6 +94,16 @@ def taught_comparisons(rows: Sequence[Row]) -> list[Item]:
     return [item for item in map(_item, train) if item]
 
 
+def taught_as_well(items: Iterable[Item], rows: Sequence[Row]) -> dict[str, int]:
+    """By kind, of how many items somebody said the very same in a conversation that is trained on.
+
+    A gain on those shows that it was learned, and not that it was understood.
+    """
+    train = (row for row in rows if row["split"] == "train")
+    taught = {item.key for item in map(_item, train) if item}
+    return count_by_kind(item for item in items if item.key in taught)
+
+
 def count_by_kind(items: Iterable[Item]) -> dict[str, int]:
     """How many items there are of each kind."""
     kinds = [item.kind for item in items]
