@@ -71,6 +71,26 @@ def origin(request: Request) -> str:
     return "/".join(request.url.split("/")[:3])
 
 
+def test_a_question_asked_before_the_tab_has_opened_is_kept(
+    context: BrowserContext, server: Redraft
+) -> None:
+    page, held = context.new_page(), list[Route]()
+    page.route(
+        "**/queue/join**", lambda route: route.continue_() if held else held.append(route)
+    )  # what opens the tab is on its way for a while
+    page.goto(server.page_url)
+    send(page, "/say early")
+    while not held:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(500)  # in which the question would overtake it
+    held[0].continue_()
+    expect(page.locator(".thumb").first).to_be_visible()
+    expect(page.locator(".answer .md")).to_have_text("early")
+    ask(page, "/say and on")
+    expect(page.locator(".bubble")).to_have_count(2)
+    assert len(conversation(server, page)["turns"]) == 2
+
+
 def test_shift_enter_makes_a_new_line(page: Page) -> None:
     field = page.get_by_label("Message")
     field.press_sequentially("first")

@@ -8,6 +8,7 @@ const rendered = new Map(); // place in the thread -> html
 let shown = { view: -1, conversation: "", title: "", done: {} };
 let following = true;
 let reading = null; // a block whose beginning stays in sight while it grows
+let early = null; // a question asked before the server said what is shown: opening would end it
 
 let clicks = 0; // by which the server knows the last of several that overtook each other
 const tell = (kind, data) => trigger(kind, { conversation: shown.conversation, click: ++clicks, ...data });
@@ -18,7 +19,9 @@ const say = (text) => {
 const composer = makeComposer(element, {
   send(text, drafts, gesture) {
     followOn();
-    tell("send", { text, drafts, gesture });
+    const ask = () => tell("send", { text, drafts, gesture });
+    if (shown.view === -1) early = ask;
+    else ask();
   },
   stop: () => tell("stop", {}),
   leave: () => scroll.focus(),
@@ -85,6 +88,8 @@ function show(value) {
   follow();
   const undoing = document.activeElement.closest(".undo");
   if (moved && !undoing && matchMedia("(hover: hover)").matches) composer.focus();
+  if (early) early();
+  early = null;
 }
 
 function address(id) {
