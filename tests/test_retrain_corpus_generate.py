@@ -162,7 +162,7 @@ def on_a_terminal(command: list[str], **environment: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_paid_twice_after_a_stop(number: signal.Signals, tmp_path: Path) -> None:
     folder, at_once = corpus(tmp_path, 40), 4
-    with TeacherServer(lambda body, count: Play(good(number_of(body)), seconds=0.02)) as server:
+    with TeacherServer(lambda body, count: Play(good(number_of(body)), seconds=0.2)) as server:
         process = subprocess.Popen(
             [sys.executable, "-m", "serve.cli", "corpus", "generate", "--into", folder],
             env={

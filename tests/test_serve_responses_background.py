@@ -89,6 +89,8 @@ def test_one_is_cancelled_while_it_is_queued(
     assert followed(api, second)[-1]["type"] == "response.created"
     with here.database.reading() as session:
         assert session.get_one(Response, second["id"]).status == "cancelled"
+        draft = session.get_one(Completion, second["redraft"]["completion_ids"][0])
+        assert (draft.finish_reason, draft.text) == ("cancelled", "")
     for running in (third, first):
         assert api.post(f"/v1/responses/{running['id']}/cancel").json["status"] == "cancelled"
 

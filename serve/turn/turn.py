@@ -1,7 +1,7 @@
 """One turn: rewrite, fit the window, record the question, generate, record the drafts."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
@@ -78,7 +78,7 @@ class Chat:
         self._record_question(turn, window.messages, preparation)
         return turn
 
-    def run(self, turn: Turn) -> Iterator[Piece]:
+    def run(self, turn: Turn) -> Generator[Piece]:
         """Generate and record. Yields first an empty piece, when the adapter is known.
 
         Every draft is recorded when this returns, and also when it is closed or breaks: what was

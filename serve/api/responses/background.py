@@ -42,12 +42,14 @@ class Job:
     def run(self, chat: Chat) -> None:
         """Write the answer until it is cancelled."""
         try:
-            with closing(self.answer.events(chat.run(self.answer.turn))) as events:
-                for event in events:
-                    if event:
-                        self._tell(event)
-                    if self._stop.is_set():
-                        break
+            with closing(chat.run(self.answer.turn)) as pieces:
+                with closing(self.answer.events(pieces)) as events:
+                    for event in events:
+                        if event:
+                            self._tell(event)
+                        if self._stop.is_set():
+                            break
+                next(pieces, None)  # one that had not begun does, so that its drafts are recorded
         except Exception as error:  # it could not be kept; there is nobody to tell but the log
             log.error("Response %s: %s", self.answer.id, error, exc_info=error)
         finally:
