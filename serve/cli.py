@@ -2,7 +2,9 @@
 
 import importlib
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -23,6 +25,7 @@ COMMANDS = {
     "db": ("serve.commands.db:group", "The record: migrate, check, prune."),
     "doctor": ("serve.commands.doctor:command", "What is missing on this machine, in one page."),
 }
+WARNS = "transformers.modeling_utils"
 # Commands of a group that are made elsewhere: what they do reaches into the files of runs.
 WITHIN = {
     "user": {"forget": "retrain.forgetting:forget"},
@@ -80,9 +83,21 @@ def share_processor() -> None:
         os.environ.update(SPIN)
 
 
+def quiet_libraries() -> None:
+    """Keep from the screen what libraries say to programmers; slow steps have lines of ours.
+
+    2026-11-30: peft 0.21.2 reads an attribute that transformers 5.23 renamed and 6.0 drops; that
+    warning ends with the next release of peft. What the user set stays.
+    """
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("PYTHONWARNINGS", f"ignore::FutureWarning:{WARNS}")  # of the children
+    warnings.filterwarnings("ignore", category=FutureWarning, module=re.escape(WARNS))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; an error of ours is one sentence on standard error and exit code 1."""
     share_processor()
+    quiet_libraries()
     try:
         redraft(arguments, prog_name="redraft")
     except Exception as error:
