@@ -222,8 +222,6 @@ def test_a_body_over_the_limit_and_a_header_bomb_end_at_the_door(site: Site) -> 
     with site.browser() as browser:
         large = browser.post("/v1/session", content=b"x" * 25_000_000)
         assert large.status_code in (413, 502)  # 502 from a Caddy before 2.7
-        try:
-            assert browser.get("/v1/models", headers={"X-Bomb": "x" * 60_000}).status_code == 431
-        except httpx.RemoteProtocolError:
-            pass  # closed before the answer was read
+        assert large.content
+        assert browser.get("/v1/models", headers={"X-Bomb": "x" * 60_000}).status_code == 431
         assert browser.get("/healthz").status_code == 200

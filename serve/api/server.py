@@ -8,6 +8,7 @@ import waitress
 
 from serve.api import create_app
 from serve.api.authentication import require_users
+from serve.api.connection import Connection
 from serve.api.context import open_context
 from serve.metrics import count_waiting
 from serve.processes import ProcessError
@@ -37,6 +38,7 @@ def serve(settings: Settings) -> None:
         clear_untrusted_proxy_headers=False,  # serve.api.callers decides whom it believes
         max_request_body_size=int(settings.max_body_mb * 2_000_000),
     )
+    server.channel_class = Connection
     count_waiting(lambda: len(server.task_dispatcher.queue))
     log.info("API ready on %s, adapter in service: %s", settings.api_url, context.serving.adapter)
     try:

@@ -1,0 +1,82 @@
+"""A connection that ends so that its refusal arrives, in the shape of every other error.
+
+A server that closes while its client still sends makes the kernel reset the connection, which may
+take the answer away unread: RFC 9112, 9.6. So the answer is sent, then that side alone is closed, and what
+still comes is thrown away for a while.
+"""
+
+import json
+import socket
+import time
+
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+PATIENCE = 10.0  # seconds for which a refused client may go on sending
+MOST = 100_000_000  # bytes that are thrown away for it
+
+TOLD = {
+    413: "The body is longer than this server takes at all. Send less, or raise REDRAFT_MAX_BODY_MB.",
+    431: "The headers are longer than the 32 KiB that are taken. Send fewer or shorter ones.",
+}
+
+
+class Refusal(ErrorTask):
+    """What cannot be read as a request, refused as OpenAI words an error."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        status = int(error.code)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        message = TOLD.get(status, f"This cannot be read as a request: {error.body}.")
+        body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+        data = json.dumps(body).encode()
+        self.status = f"{status} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(data)
+        self.channel.refused = status < 500
+        self.write(data)
+
+
+class Connection(HTTPChannel):
+    """waitress's channel, which lets a refused client finish."""
+
+    error_task_class = Refusal
+    refused = False
+    _until: float | None = None
+    _thrown = 0
+
+    def writable(self) -> bool:
+        return self.will_close or (self._until is None and bool(super().writable()))
+
+    def readable(self) -> bool:
+        if self._until is None:
+            return bool(super().readable())
+        self.will_close = self.will_close or time.monotonic() > self._until
+        return not self.will_close
+
+    def handle_write(self) -> None:
+        if not self.refused or self.will_close or not self.close_when_flushed:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if self.will_close or self.total_outbufs_len:
+            return
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:  # it is gone already
+            self.will_close = True
+            return
+        self._until = time.monotonic() + PATIENCE
+
+    def handle_read(self) -> None:
+        if self._until is None:
+            super().handle_read()
+            return
+        try:
+            thrown = len(self.recv(self.adj.recv_bytes))
+        except OSError:
+            thrown = 0
+        self._thrown += thrown
+        self.will_close = self.will_close or not thrown or self._thrown > MOST
