@@ -258,7 +258,7 @@ def test_a_refusal_arrives_while_the_client_still_sends(
 ) -> None:
     server = make_redraft(engine="echo").start("--no-page", "--no-scheduler")
     for _ in range(5):
-        sent = b"x" * 25_000_000  # more than is read before the limit of the API is told
+        sent = b"x" * 25_000_000  # more than is read at all
         said = server.http.post("/v1/feedback", content=sent)
         assert said.status_code == 413
         assert "REDRAFT_MAX_BODY_MB" in said.json()["error"]["message"]

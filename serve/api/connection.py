@@ -1,8 +1,8 @@
 """A connection that ends so that its refusal arrives, in the shape of every other error.
 
 A server that closes while its client still sends makes the kernel reset the connection, which may
-take the answer away unread: RFC 9112, 9.6. So the answer is sent, then that side alone is closed, and what
-still comes is thrown away for a while.
+take the answer away unread (RFC 9112, 9.6). So the answer is sent, that side alone is closed, and
+what still comes is thrown away for a while.
 """
 
 import json
@@ -16,12 +16,12 @@ PATIENCE = 10.0  # seconds for which a refused client may go on sending
 MOST = 100_000_000  # bytes that are thrown away for it
 
 TOLD = {
-    413: "The body is longer than this server takes at all. Send less, or raise REDRAFT_MAX_BODY_MB.",
+    413: "The body is far over the limit. Send less, or raise REDRAFT_MAX_BODY_MB.",
     431: "The headers are longer than the 32 KiB that are taken. Send fewer or shorter ones.",
 }
 
 
-class Refusal(ErrorTask):
+class Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
     """What cannot be read as a request, refused as OpenAI words an error."""
 
     def execute(self) -> None:
@@ -39,11 +39,12 @@ class Refusal(ErrorTask):
         self.write(data)
 
 
-class Connection(HTTPChannel):
+class Connection(HTTPChannel):  # type: ignore[misc]
     """waitress's channel, which lets a refused client finish."""
 
     error_task_class = Refusal
     refused = False
+    will_close: bool
     _until: float | None = None
     _thrown = 0
 
