@@ -9,6 +9,7 @@ from serve.api.context import Context, require
 from serve.api.lockout import Lockout
 from serve.api.operation import operation_of
 from serve.api.query import check_query
+from serve.engines.hangup import LINE
 
 FEATURES = (
     "health", "session", "consent", "chat", "responses", "completions", "chat_rest", "rewrite",
@@ -42,6 +43,7 @@ def _guard(app: Flask) -> None:
 
     @app.before_request
     def _check() -> None:
+        LINE.set(request.environ.get("redraft.line"))
         if request.endpoint is not None:  # none: no such path or method, answered as that
             asked = operation_of(app.view_functions[request.endpoint])
             require(asked)

@@ -1,4 +1,4 @@
-"""A connection that ends so that its refusal arrives, in the shape of every other error.
+"""waitress's connection, which tells of a hang-up at once and ends so that a refusal arrives.
 
 A server that closes while its client still sends makes the kernel reset the connection, which may
 take the answer away unread (RFC 9112, 9.6). So the answer is sent, that side alone is closed, and
@@ -8,9 +8,12 @@ what still comes is thrown away for a while.
 import json
 import socket
 import time
+from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
+
+from serve.engines.hangup import Line
 
 PATIENCE = 10.0  # seconds for which a refused client may go on sending
 MOST = 100_000_000  # bytes that are thrown away for it
@@ -39,14 +42,26 @@ class Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.write(data)
 
 
-class Connection(HTTPChannel):  # type: ignore[misc]
-    """waitress's channel, which lets a refused client finish."""
+class Answer(WSGITask):  # type: ignore[misc]
+    """A request whose application knows its client's line."""
 
+    def get_environment(self) -> dict[str, Any]:
+        return {**super().get_environment(), "redraft.line": self.channel.line}
+
+
+class Connection(HTTPChannel):  # type: ignore[misc]
+    """A channel that cuts its line when the client leaves, and lets a refused one read why."""
+
+    task_class = Answer
     error_task_class = Refusal
     refused = False
     will_close: bool
     _until: float | None = None
     _thrown = 0
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self.line = Line()
+        super().__init__(*given, **named)
 
     def writable(self) -> bool:
         return self.will_close or (self._until is None and bool(super().writable()))
@@ -70,6 +85,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             self.will_close = True
             return
         self._until = time.monotonic() + PATIENCE
+
+    def handle_close(self) -> None:
+        super().handle_close()
+        self.line.cut()
 
     def handle_read(self) -> None:
         if self._until is None:

@@ -3,13 +3,14 @@
 import logging
 import resource
 import socket
+from typing import Any
 
 import waitress
 
 from serve.api import create_app
 from serve.api.authentication import require_users
 from serve.api.connection import Connection
-from serve.api.context import open_context
+from serve.api.context import Context, open_context
 from serve.metrics import count_waiting
 from serve.processes import ProcessError
 from serve.settings import Settings
@@ -25,20 +26,7 @@ def serve(settings: Settings) -> None:
     listener = bind(settings.host, settings.port, "REDRAFT_PORT")
     context = open_context(settings)
     require_users(settings, context.database)
-    server = waitress.create_server(
-        create_app(context),
-        sockets=[listener],
-        threads=settings.threads,
-        connection_limit=connection_limit(settings.threads),
-        asyncore_use_poll=True,  # select() ends at file number 1024
-        ident=None,
-        send_bytes=1,  # a token is sent when it is there
-        channel_request_lookahead=1,  # so that a closed client is noticed while its answer is made
-        max_request_header_size=32_768,  # bytes of all headers; more is a 431
-        clear_untrusted_proxy_headers=False,  # serve.api.callers decides whom it believes
-        max_request_body_size=int(settings.max_body_mb * 2_000_000),
-    )
-    server.channel_class = Connection
+    server = server_on(listener, context)
     count_waiting(lambda: len(server.task_dispatcher.queue))
     log.info("API ready on %s, adapter in service: %s", settings.api_url, context.serving.adapter)
     try:
@@ -46,6 +34,25 @@ def serve(settings: Settings) -> None:
     finally:
         context.chat.engine.close()
         context.database.close()
+
+
+def server_on(listener: socket.socket, context: Context) -> Any:
+    """waitress for the API on a listening socket; its `run` blocks."""
+    settings = context.settings
+    server = waitress.create_server(
+        create_app(context),
+        sockets=[listener],
+        threads=settings.threads,
+        connection_limit=connection_limit(settings.threads),
+        asyncore_use_poll=True,  # select() ends at file number 1024
+        ident=None,
+        channel_request_lookahead=1,  # so that a closed client is noticed while its answer is made
+        max_request_header_size=32_768,  # bytes of all headers; more is a 431
+        clear_untrusted_proxy_headers=False,  # serve.api.callers decides whom it believes
+        max_request_body_size=int(settings.max_body_mb * 2_000_000),
+    )
+    server.channel_class = Connection
+    return server
 
 
 def connection_limit(threads: int) -> int:

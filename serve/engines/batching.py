@@ -17,7 +17,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from serve.engines.base import BEAT, QUIET, Chunk
+from serve.engines.base import BEAT, QUIET, Chunk, EngineError
+from serve.engines.hangup import on_hangup
 from serve.engines.sampler import Sampler
 from serve.engines.turns import FairLock
 
@@ -59,12 +60,19 @@ class Job:
     def chunks(self) -> Iterator[Chunk]:
         """What the request's own thread reads; closing it gives the rows up at the next step."""
         try:
-            while (outcome := self._next()) is not None:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                yield from outcome
+            with on_hangup(self._hang_up):
+                while (outcome := self._next()) is not None:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                    yield from outcome
         finally:
             self.cancelled = True
+
+    def _hang_up(self) -> None:
+        """Give the rows up at the next step, and wake the reader, who may want to say why."""
+        self.cancelled = True
+        self.out.put([QUIET])
+        self.out.put(EngineError("The client closed the connection."))
 
     def _next(self) -> Outcome:
         try:

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 from serve.engines.base import EngineError, Unavailable
-from serve.engines.event_source import FAULTS, EventSource
+from serve.engines.event_source import FAULTS, Answer, EventSource
+from serve.engines.hangup import on_hangup
 
 CONNECT_SECONDS = 5.0
 PATIENCE = 300.0  # longest silence, also before the first token of a long prompt
@@ -63,16 +64,17 @@ class Remote:
         While nothing comes it yields SILENCE every beat. Raises Refused before the first event, and
         Unavailable when the stream breaks or ends without OpenAI's last event.
         """
-        with self._words(), closing(self._source.ask(path, body)) as answer:
-            for _ in answer.head():
-                yield SILENCE
-            if not answer.is_success:
-                self._read(answer.whole())
-            for data, more in _events(answer):
-                if data == b"[DONE]":
-                    return
-                yield (self._event(data), more) if data else SILENCE
-            raise self._away("its answer broke off before the end")
+        with (
+            self._words(),
+            closing(self._source.ask(path, body)) as answer,
+            on_hangup(answer.hang_up),
+        ):
+            try:
+                yield from self._answered(answer)
+            except (*FAULTS, Unavailable):
+                if answer.hung_up:  # by our own client: whoever reads may want to say so
+                    yield SILENCE
+                raise
 
     def problem(self, path: str = "/models", above: bool = False) -> str | None:
         """Why it does not answer there within seconds, None when it does."""
@@ -88,6 +90,17 @@ class Remote:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _answered(self, answer: Answer) -> Iterator[Event]:
+        for _ in answer.head():
+            yield SILENCE
+        if not answer.is_success:
+            self._read(answer.whole())
+        for data, more in _events(answer):
+            if data == b"[DONE]":
+                return
+            yield (self._event(data), more) if data else SILENCE
+        raise self._away("its answer broke off before the end")
 
     def _base(self, above: bool) -> str:
         return self.url.removesuffix("/v1") if above else self.url
