@@ -1,6 +1,7 @@
 """Holding an answer to a JSON schema while it is drawn: which tokens may come next (llguidance)."""
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +23,67 @@ COMPACT: "JsonCompileOptions" = {
 }
 
 
+# What ends a JSON text soonest, where it is allowed: outside a string, then inside one.
+CLOSING, LETTER, QUOTE = ("}", "]", ",", "0", '"'), "q", '"'
+WATCHED = 48  # tokens before the end of the room, from which on the way out is looked for
+SPARE = 3  # tokens: the last one drawn freely may be the first byte of a character
+
+
 class Matcher:
-    """Where one draft stands in its schema."""
+    """Where one draft stands in its schema, and how it gets out before its room ends."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary_size: int) -> None:
-        self._matcher, self._size = matcher, vocabulary_size
+    def __init__(self, matcher: LLMatcher, size: int, single: Callable[[str], int]) -> None:
+        self._matcher, self._size = matcher, size
+        self._closing = [single(mark) for mark in CLOSING]
+        self._letter, self._quote = single(LETTER), single(QUOTE)
+        self._need: int | None = None
+        self.hurried = False
+        """Whether it had to be closed because the room was at its end."""
 
-    def allowed(self) -> torch.Tensor:
-        """Which tokens may come next, a bool for each [vocabulary]."""
-        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        known = np.unpackbits(bits, bitorder="little")[: self._size].astype(bool)
-        return torch.from_numpy(np.pad(known, (0, self._size - len(known))))
+    def allowed(self, room: int) -> torch.Tensor:
+        """Which tokens may come next, a bool for each [vocabulary].
+
+        `room` tokens are left: when they are no more than the way to the end of the JSON takes, its
+        next token alone is allowed. A small model that repeats itself inside a string would be cut
+        off there otherwise, and leave what nobody can parse.
+        """
+        if (token := self._way_out(room)) is not None:
+            self.hurried = True
+            return torch.arange(self._size) == token
+        return self._mask(self._matcher)
 
     def take(self, token_id: int) -> None:
         """Go on behind a token that was allowed."""
         self._matcher.consume_token(token_id)
+
+    def _mask(self, matcher: LLMatcher) -> torch.Tensor:
+        bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
+        known = np.unpackbits(bits, bitorder="little")[: self._size].astype(bool)
+        return torch.from_numpy(np.pad(known, (0, self._size - len(known))))
+
+    def _way_out(self, room: int) -> int | None:
+        """The next token of the way to the end, when there is room for no other; else None."""
+        if self._need is not None and room > max(WATCHED, 2 * self._need):
+            return None
+        way = self._shortest(room)
+        self._need = len(way)
+        return way[0] if way and len(way) >= room - SPARE else None
+
+    def _shortest(self, most: int) -> list[int]:
+        """About the fewest tokens after which the JSON is whole; none where it is, or cannot be."""
+        ahead, way = self._matcher.deep_copy(), list[int]()
+        while not ahead.is_accepting():
+            tokens = ahead.compute_ff_tokens() or [self._next(ahead)]
+            way += tokens
+            if len(way) > most or ahead.try_consume_tokens(tokens) < len(tokens):
+                return []
+        return way
+
+    def _next(self, ahead: LLMatcher) -> int:
+        if ahead.validate_tokens([self._letter]) and ahead.validate_tokens([self._quote]):
+            return self._quote  # in a string
+        marks = (token for token in self._closing if ahead.validate_tokens([token]))
+        return next(marks, int(self._mask(ahead).int().argmax()))
 
 
 class Grammars:
@@ -50,7 +97,11 @@ class Grammars:
 
     def matcher(self, schema: str) -> Matcher:
         """A new matcher at the beginning of a JSON schema. Raises Unsupported."""
-        return Matcher(self._compiled(schema).deep_copy(), self._size)
+        return Matcher(self._compiled(schema).deep_copy(), self._size, self._single)
+
+    def _single(self, mark: str) -> int:
+        """The token of one ASCII character."""
+        return int(self._tokenizer().greedy_tokenize(mark)[0])
 
     def _compile(self, schema: str) -> LLMatcher:
         try:

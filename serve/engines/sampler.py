@@ -19,11 +19,17 @@ class _Draft:
     matcher: Matcher | None = None
     drawn: list[int] = field(default_factory=list)
 
-    def narrowed(self, logprobs: torch.Tensor) -> torch.Tensor:
+    def narrowed(self, logprobs: torch.Tensor, room: int) -> torch.Tensor:
         """The log-probabilities of the tokens that the schema allows, of all without one."""
         if self.matcher is None:
             return logprobs
-        return logprobs.masked_fill(~self.matcher.allowed(), -torch.inf)
+        allowed = self.matcher.allowed(room - len(self.drawn))
+        return logprobs.masked_fill(~allowed, -torch.inf)
+
+    @property
+    def hurried(self) -> bool:
+        """Whether its JSON was closed because its room ended."""
+        return self.matcher is not None and self.matcher.hurried
 
     def take(self, token: int) -> None:
         self.drawn.append(token)
@@ -63,7 +69,7 @@ class Sampler:
         logprobs = self._distribution(logits).cpu()
         chunks, alive, tokens = [], [], []
         for row, draft in enumerate(self._drafts):
-            token = self._pick(draft.narrowed(logprobs[row]))
+            token = self._pick(draft.narrowed(logprobs[row], self._room))
             draft.take(token)
             chunk = self._chunk(draft, token, logprobs[row])
             chunks.append(chunk)
@@ -113,7 +119,7 @@ class Sampler:
         text = "" if token in self._ends else draft.stream.push(token)
         reason = None
         if token in self._ends or draft.stream.stopped_by:
-            reason = "stop"
+            reason = "length" if draft.hurried else "stop"
         elif len(draft.drawn) >= self._room:
             reason = "length"
         if reason:
