@@ -130,6 +130,16 @@ def _erase(database: Database, wanted: Select[Any]) -> int:
 
 
 def _erase_conversations(session: Session, ids: Sequence[str]) -> None:
+    # First, so that whoever writes into one of them has ended before its texts go, or finds it
+    # erased: see `owned.is_erased`.
+    moment = now()
+    session.execute(
+        update(Conversation)
+        .where(Conversation.id.in_(ids))
+        .values(
+            title="", erased_at=moment, deleted_at=func.coalesce(Conversation.deleted_at, moment)
+        )
+    )
     turns = select(Turn.id).where(Turn.conversation_id.in_(ids))
     answers = select(Completion.id).where(Completion.turn_id.in_(turns))
     nothing: dict[str, Any] = {"text": "", "token_ids": None, "logprobs": None}
@@ -149,14 +159,6 @@ def _erase_conversations(session: Session, ids: Sequence[str]) -> None:
     )
     for row in session.scalars(select(Feedback).where(Feedback.conversation_id.in_(ids))):
         _empty(row)
-    moment = now()
-    session.execute(
-        update(Conversation)
-        .where(Conversation.id.in_(ids))
-        .values(
-            title="", erased_at=moment, deleted_at=func.coalesce(Conversation.deleted_at, moment)
-        )
-    )
 
 
 def _erase_feedback_of(database: Database, user_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.orm import Session
 
 from feedback.errors import NotFound
@@ -18,6 +18,11 @@ from feedback.tables import (
 )
 
 Found = TypeVar("Found")
+ERASED = (  # made once: every answer asks it
+    select(Conversation.erased_at)
+    .where(Conversation.id == bindparam("id"))
+    .with_for_update(read=True)
+)
 
 
 def own_conversation(session: Session, user: User, id: object) -> Conversation:
@@ -33,6 +38,14 @@ def own_even_deleted(session: Session, user: User, id: object) -> Conversation:
     kept = Conversation.user_id == user.id, Conversation.erased_at.is_(None)
     found = session.scalar(select(Conversation).where(Conversation.id == plausible(id), *kept))
     return _found(found, "conversation", id)
+
+
+def is_erased(session: Session, conversation_id: str) -> bool:
+    """Whether the texts of the conversation were erased, so that none may be added.
+
+    Until the session ends nobody can erase them: an erasure that has begun is waited for.
+    """
+    return session.scalar(ERASED, {"id": conversation_id}) is not None
 
 
 def own_turn(session: Session, user: User, id: object) -> Turn:

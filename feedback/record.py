@@ -17,7 +17,7 @@ from feedback.errors import Conflict, Invalid, NotFound
 from feedback.ids import new_id, plausible
 from feedback.kinds import load_kind
 from feedback.moments import now
-from feedback.owned import own_conversation, own_even_deleted, own_feedback
+from feedback.owned import is_erased, own_conversation, own_even_deleted, own_feedback
 from feedback.split import split_of
 from feedback.tables import (
     IDEMPOTENCY_KEY_LENGTH,
@@ -54,6 +54,12 @@ LOCKED = (
     .where(Conversation.id == bindparam("id"))
     .with_for_update(key_share=True)
     .execution_options(populate_existing=True)
+)
+ERASED_OF_TURN = (  # as `owned.is_erased`
+    select(Conversation.erased_at)
+    .join(Turn, Turn.conversation_id == Conversation.id)
+    .where(Turn.id == bindparam("id"))
+    .with_for_update(read=True, of=Conversation)
 )
 LAST = select(func.max(Turn.position)).where(Turn.conversation_id == bindparam("id"))
 MOVED = update(Conversation).where(Conversation.id == bindparam("moved"))
@@ -120,7 +126,7 @@ def record_turn(
     leaves it unsaid. Raises NotFound.
     """
     conversation = session.scalar(LOCKED, {"id": conversation_id})
-    if conversation is None:
+    if conversation is None or conversation.erased_at is not None:
         raise NotFound("conversation", conversation_id)
     if parent_id:
         same = Turn.id == plausible(parent_id), Turn.conversation_id == conversation_id
@@ -245,6 +251,8 @@ def record_feedback(
         return first
     kind = load_kind(fields.required(body, "kind"))
     resolved = kind.validate(session, user, body)
+    if is_erased(session, resolved.conversation_id):  # since it was looked up
+        raise NotFound("conversation", resolved.conversation_id)
     row = Feedback(
         id=new_id("fb"),
         user_id=user.id,
@@ -286,9 +294,7 @@ def withdraw_feedback(session: Session, user: User, feedback_id: str) -> Feedbac
 
 
 def _is_erased(session: Session, turn_id: str) -> bool:
-    """Whether the texts of the turn's conversation were erased, so that none may be added."""
-    query = select(Conversation.erased_at).join(Turn, Turn.conversation_id == Conversation.id)
-    return session.scalar(query.where(Turn.id == turn_id)) is not None
+    return session.scalar(ERASED_OF_TURN, {"id": turn_id}) is not None
 
 
 def _added(session: Session, row: Row) -> Row:

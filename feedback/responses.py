@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from feedback.errors import NotFound
 from feedback.fields import mended_json
 from feedback.moments import now
-from feedback.owned import own_response
-from feedback.tables import Conversation, Response, User
+from feedback.owned import is_erased, own_response
+from feedback.tables import Response, User
 
 BATCH = 200
 UNDER_WAY = ("queued", "in_progress")
@@ -36,8 +36,7 @@ def record_response(
         created_at=now(),
         **_shown(resource),
     )
-    erased = select(Conversation.erased_at).where(Conversation.id == conversation_id)
-    if session.scalar(erased) is None:
+    if not is_erased(session, conversation_id):
         session.add(response)
         session.flush()
     return response

@@ -1,7 +1,10 @@
 """Forgetting a user, consent and retention, on every database."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from feedback_databases import (
     BACKENDS,
+    a_completion,
     a_conversation,
     a_story,
     a_turn,
@@ -16,13 +20,14 @@ from feedback_databases import (
     fresh_database,
     rating,
 )
+from sqlalchemy.orm import Session
 
 from feedback import adapters, erasure, reads, record, responses, runs, sessions, users
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.lineage import taught_by
 from feedback.moments import now
-from feedback.tables import Conversation, Feedback, Table, User
+from feedback.tables import Completion, Conversation, Feedback, Table, Turn, User
 
 SECRET = "Xanadu-7741"
 
@@ -60,6 +65,65 @@ def a_life(database: Database, user: User) -> Conversation:
         for body in bodies:
             record.record_feedback(session, user, body, f"{SECRET} {body['kind']} {turn.id}")
     return talk
+
+
+Write = Callable[[Session, User, Turn, Completion], object]
+WRITES: dict[str, Write] = {
+    "answer": lambda session, user, turn, draft: a_completion(session, turn, 7, text=SECRET),
+    "reasoning": lambda session, user, turn, draft: record.record_reasoning(
+        session, completion_id=draft.id, text=SECRET, token_ids=[7], logprobs=[-1.0],
+        finish_reason="stop",
+    ),
+    "response": lambda session, user, turn, draft: responses.record_response(
+        session, conversation_id=turn.conversation_id, turn_id=turn.id, input=[],
+        resource={"id": "resp_1", "status": "done", "x": SECRET, "previous_response_id": None},
+    ),
+    "feedback": lambda session, user, turn, draft: record.record_feedback(
+        session, user, rating(draft, 1, comment=SECRET)
+    ),
+    "turn": lambda session, user, turn, draft: a_turn(
+        session, session.get_one(Conversation, turn.conversation_id), 0, SECRET
+    ),
+}  # fmt: skip
+
+
+def side_by_side(
+    database: Database, first: Callable[[Session], object], second: Callable[[], object]
+) -> None:
+    """Do the second in a thread while the first is done and not committed."""
+    with database.session() as session:
+        first(session)
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "It did not wait."
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_an_erasure_waits_for_what_is_being_written(database: Database, write: Write) -> None:
+    ada = a_user(database)
+    _, turn, (draft, _) = a_story(database, ada)
+    forget = partial(erasure.forget_user, database, ada.name)
+    side_by_side(database, lambda session: write(session, ada, turn, draft), forget)
+    assert SECRET not in everything(database)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_is_written_into_an_erasure_waits_and_leaves_no_text(
+    database: Database, write: Write
+) -> None:
+    ada = a_user(database)
+    talk, turn, (draft, _) = a_story(database, ada)
+
+    def late() -> None:
+        with suppress(NotFound), database.session() as session:
+            write(session, ada, turn, draft)
+
+    erase = partial(erasure._erase_conversations, ids=[talk.id])
+    side_by_side(database, erase, late)
+    assert SECRET not in everything(database)
 
 
 def everything(database: Database) -> str:
