@@ -137,10 +137,12 @@ class Server:
             self._keys[user] = {"Authorization": f"Bearer {done.stdout.strip()}"}
         return self._keys[user]
 
-    def meet(self, users: Sequence[str]) -> None:
-        """Make the users' keys, before they come at the same time."""
+    def meet(self, users: Sequence[str], role: str = "user") -> None:
+        """Make the users' keys, before they come at the same time; give them the role."""
         for user in users:
             self._headers(user)
+            if role != "user" and (done := self.command("user", "role", user, role)).returncode:
+                raise SystemExit(done.stderr)
 
     def _ready(self) -> bool:
         try:
