@@ -67,7 +67,8 @@ def command(settings: Settings) -> list[str]:
         str(python), str(START),
         "--model", source, "--served-model-name", settings.model,
         "--host", "127.0.0.1", "--port", str(settings.vllm_port),
-        "--enable-prefix-caching", "--logprobs-mode", "processed_logprobs",
+        "--enable-prefix-caching", "--enable-prompt-tokens-details",
+        "--logprobs-mode", "processed_logprobs",
         "--enable-lora", "--max-lora-rank", str(highest_rank(settings)),
         "--max-loras", str(ADAPTERS), "--max-cpu-loras", str(2 * ADAPTERS),
         # Not the head: with it, scoring a text while others are answered ends vLLM on a CPU, and

@@ -147,6 +147,17 @@ def test_vllm_that_cannot_start_says_why(make_redraft: Make, tiny_model: Path) -
     assert said.returncode == 1 and "no-such-option" in said.stderr and "vllm.log" in said.stderr
 
 
+def test_what_vllm_found_in_its_cache_is_told(vllm_server: Redraft) -> None:
+    said = [{"role": "user", "content": "How long is the warranty? " * 14}]
+    body = {"model": "redraft", "messages": said, "max_tokens": 4, "n": 2}
+    cached = []
+    for _ in range(2):
+        usage = vllm_server.http.post("/v1/chat/completions", json=body).json()["usage"]
+        cached.append(usage["prompt_tokens_details"]["cached_tokens"])
+        assert usage["prompt_tokens"] > cached[-1]
+    assert cached[1] > 100 > cached[0]
+
+
 def test_a_swap_under_load_and_a_kill(vllm_server: Redraft, tiny_adapter: Path) -> None:
     server = vllm_server
     assert starts(server) == 1 and "vLLM is ready after" in server.log.read_text()

@@ -107,7 +107,7 @@ class Chunk(NamedTuple):  # made for every token, so as cheap as can be
     not the base model's.
     `finish_reason` ("stop" or "length") stands on the last chunk of a draft only, and `stopped_by`
     beside it when a stop string ended the draft. `more` says that another chunk is at hand already,
-    so that the two may be sent together. `cached` stands on the first chunk of an answer: how many
+    so that the two may be sent together. `cached` stands on one chunk of an answer: how many
     tokens of the prompt were not read anew, 0 where the engine does not know.
     """
 

@@ -41,7 +41,7 @@ from serve.engines.remote import Event, Refused, Remote
 from serve.engines.tokenizer import ChatTokenizer
 from serve.engines.vllm_python import LOG, refuse_bitsandbytes
 from serve.engines.vllm_server import PROBE, cards, check_tokens, find_card, reports_processed
-from serve.engines.vllm_wire import Draft, generation, scored, scoring
+from serve.engines.vllm_wire import USAGE, Draft, generation, scored, scoring, told_cached
 
 log = logging.getLogger("redraft")
 
@@ -99,13 +99,20 @@ class VllmEngine:
             )
         drafts = [Draft(i, self.decode, sampling, known) for i in range(sampling.n)]
         body = generation(prompt_ids, sampling, room)
-        with closing(self._events(body, adapter)) as events:
+        last, cached = None, 0
+        with closing(self._events(body | USAGE, adapter)) as events:
             for event, more in events:
                 if not event:
                     yield QUIET
                 for choice in event.get("choices", ()):
                     if chunk := drafts[choice["index"]].take(choice, more):
-                        yield chunk
+                        if all(draft.ended for draft in drafts):
+                            last = chunk  # until the event behind it, which tells of the cache
+                        else:
+                            yield chunk
+                cached = told_cached(event) or cached
+        if last is not None:
+            yield last._replace(cached=cached)
 
     def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], adapter: str | None = None

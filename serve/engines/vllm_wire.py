@@ -6,6 +6,7 @@ from typing import Any
 from serve.engines.base import Alternative, Chunk, EngineError, Sampling, Scored
 from serve.engines.text import TextStream
 
+USAGE = {"stream_options": {"include_usage": True}}  # in an event of its own, the last
 MARK = "token_id:"  # vLLM's form of a token under `return_tokens_as_token_ids`
 
 
@@ -51,6 +52,12 @@ def scored(token_id: int, place: Mapping[str, Any], top: int) -> Scored:
     """One token of `prompt_logprobs`, which has the token itself and the `top` likeliest."""
     found = [Alternative(int(token), float(entry["logprob"])) for token, entry in place.items()]
     return Scored(token_id, float(place[str(token_id)]["logprob"]), _likeliest(found, top))
+
+
+def told_cached(event: Mapping[str, Any]) -> int:
+    """Tokens of the prompt that were in vLLM's prefix cache, 0 where an event does not tell."""
+    details = (event.get("usage") or {}).get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or 0)
 
 
 class Draft:
