@@ -262,7 +262,8 @@ def test_all_kinds_go_from_the_teacher_to_the_files_that_trainers_read(tmp_path:
     assert made == set(FORMS)
     written = {form: read_rows(folder / f"dataset/{form}.train.jsonl") for form in FORMS}
     assert {form: len(found) for form, found in written.items()} == {
-        "alpaca": 5, "messages": 5, "sft": 6, "preference": 1, "kto": 2, "rewriter": 1,
+        "alpaca": 5, "messages": 5, "sft": 6, "prompt-only": 6, "preference": 1, "kto": 2,
+        "rewriter": 1,
     }  # fmt: skip
     (dialogue,) = [r for r in written["messages"] if r["origin"]["kind"] == "dialogue"]
     system = {"role": "system", "content": "Be brief."}

@@ -171,6 +171,43 @@ def test_trl_reads_it_as_conversations(
         assert said[0]["content"] in (made.get("completion") or made["chosen"])
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed in v6:FutureWarning")
+def test_trl_learns_online_by_what_a_reward_finds_of_the_reference(
+    database: Database, ada: User, home: Path, tiny_model: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    tell(database, ada)
+    assert export("prompt-only", home / "rows.jsonl") == 0
+    rows = load(home / "rows.jsonl", home / "cache")
+    seen: set[str] = set()
+
+    def reward(completions: list[Any], reference: list[str], **_: Any) -> list[float]:
+        seen.update(reference)
+        return [float(len(said[0]["content"])) for said in completions]
+
+    trainer = GRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(tiny_model),
+        reward_funcs=reward,
+        args=GRPOConfig(
+            output_dir=str(home / "out"),
+            max_steps=2,
+            num_generations=2,
+            per_device_train_batch_size=2,
+            max_completion_length=4,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+        ),
+        train_dataset=rows,
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+    )
+    trainer.train()
+    assert seen and seen <= set(rows["reference"])
+
+
 def test_a_rewriter_is_trained_from_it(database: Database, ada: User, home: Path) -> None:
     tell(database, ada)
     tell(database, ada)

@@ -22,7 +22,7 @@ from retrain.manifest import sha256, write_json, write_rows
 from serve.settings import Settings
 
 NAME, FOLDER = "write", "dataset"
-FORMS = ("alpaca", "kto", "messages", "preference", "rewriter", "sft")
+FORMS = ("alpaca", "kto", "messages", "preference", "prompt-only", "rewriter", "sft")
 WHOLE = ("alpaca", "messages")  # which hold a conversation, so its last answer is enough
 SPLITS = ("train", "heldout")
 BY = ("document", "question")
