@@ -4,7 +4,8 @@
     python bench/record.py --home … --url postgresql://redraft@localhost/bench --stage writes
 
 Stages can be run one by one over the same home: `writes` (a 201's work: one event a transaction,
-durable), `fill` (in bulk, not measured), `new`, `dashboard`, `export`, `parity`.
+durable), `fill` (in bulk, not measured), `settle` (a server's housekeeping), `new`, `dashboard`,
+`export`, `parity`.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from feedback.dashboard import Period, numbers
 from feedback.database import Database, open_database
 from feedback.migrate import migrate
 from feedback.split import split_of
-from feedback.tables import Completion, Conversation, Feedback, Turn, User
+from feedback.tables import Completion, Conversation, Feedback, Table, Turn, User
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 APART = timedelta(minutes=5)  # from one conversation to the next: 100,000 are a year's
@@ -63,6 +64,19 @@ def fill(database: Database, events: int, conversations: int) -> None:
                     session.execute(sa.insert(table), rows[start : start + BATCH])
         made += sum(len(talk[Feedback]) for talk in batch)
     print(f"filled with {made} events in {time.perf_counter() - began:.0f} s (in bulk)")
+
+
+def settle(database: Database) -> None:
+    """What a server's own housekeeping does over months, and has not done of rows in bulk."""
+    todo = {
+        "postgresql": ["VACUUM (ANALYZE)"],
+        "mysql": [f"ANALYZE TABLE {table.name}" for table in Table.metadata.sorted_tables],
+    }
+    todo["mariadb"] = todo["mysql"]
+    bind = database.bind.execution_options(isolation_level="AUTOCOMMIT")
+    with bind.connect() as connection:
+        for statement in todo.get(database.bind.dialect.name, ()):
+            connection.execute(sa.text(statement))
 
 
 def _user(session: Session, number: int) -> str:
@@ -287,6 +301,7 @@ def stages(given: argparse.Namespace, database: Database) -> Stages:
 
     yield "writes", told_writes
     yield "fill", lambda: fill(database, given.events, given.conversations)
+    yield "settle", lambda: settle(database)
     yield "new", lambda: newest(database)
     yield "dashboard", lambda: dashboard(database)
     yield "export", lambda: export(given.home, given.url, "label-studio")
