@@ -181,7 +181,7 @@ def test_all_stages_in_one_command(tmp_path: Path) -> None:
     names = {path.name for path in (folder / "dataset").iterdir()}
     assert names == {
         f"{form}.{part}.jsonl"
-        for form in ("alpaca", "messages", "sft")
+        for form in ("alpaca", "messages", "prompt-only", "sft")
         for part in ("train", "heldout")
     }
 

@@ -197,8 +197,8 @@ def _mark_duplicates(answers: Sequence[Row], reasons: list[str | None]) -> None:
 
 def _write(folder: Path, answers: Sequence[Row], reasons: Sequence[str | None]) -> dict[str, Any]:
     paired = list(zip(answers, reasons, strict=True))
-    kept = [_masked(row) for row, reason in paired if reason is None]
-    masked = sum(row.pop("masked") for row in kept)
+    kept = [masked(row) for row, reason in paired if reason is None]
+    hidden = sum(row.pop("masked") for row in kept)
     dropped = Counter(reason for reason in reasons if reason is not None)
     write_rows(folder / DROPPED, _with_reasons(paired))
     write_rows(folder / REVIEW, (row for row in kept if _drawn(row["id"])))
@@ -207,7 +207,7 @@ def _write(folder: Path, answers: Sequence[Row], reasons: Sequence[str | None]) 
         "rows": len(kept),
         "dropped": dict(dropped.most_common()),
         "rates": {why: round(n / len(answers), 4) for why, n in dropped.most_common()},
-        "masked": masked,
+        "masked": hidden,
         "sha256": sha256(folder / OUTPUT),
     }
 
@@ -216,7 +216,7 @@ def _with_reasons(paired: Iterable[tuple[Row, str | None]]) -> Iterator[Row]:
     return ({"reason": reason, **row} for row, reason in paired if reason is not None)
 
 
-def _masked(row: Row) -> Row:
+def masked(row: Row) -> Row:
     """The row with personal data masked; `masked` says whether there was any."""
     texts = {name: _hidden(row[name]) for name in kinds.of(row).texts}
     return {**row, **texts, "masked": any(text != row[name] for name, text in texts.items())}

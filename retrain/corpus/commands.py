@@ -4,6 +4,7 @@ Exit code 0: all inputs went through, 3: some did not, and were named, 4: stoppe
 1: nothing came of it.
 """
 
+import getpass
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +28,14 @@ from retrain.corpus.options import (
     written,
 )
 from retrain.corpus.report import STAGES, write_report
+from retrain.corpus.review import passage, say, texts_of, waiting
 from retrain.corpus.segment import segment as segment_documents
 from retrain.corpus.semantic import Cutting, estimate_cut, segment as cut_by_teacher
-from retrain.corpus.stage import CorpusError, Tick, read_manifest
+from retrain.corpus.stage import CorpusError, Row, Tick, read_manifest
 from retrain.corpus.teacher import Stopped
 from retrain.corpus.teacher.account import OverBudget
 from retrain.corpus.verdict import Verdicts
-from retrain.corpus.view import following
+from retrain.corpus.view import edited, following, show_row
 from retrain.corpus.write import write as write_dataset
 from serve.settings import Settings, load_settings
 
@@ -154,6 +156,25 @@ def check(folder: Path | None, verdict: bool, dry_run: bool) -> None:
 
 @group.command()
 @into
+@click.option("--by", default=getpass.getuser, help="Who says so; you when not given.")
+def review(folder: Path | None, by: str) -> None:
+    """Look through review.jsonl and say of each row: keep, fix or drop.
+
+    It goes to verdicts.jsonl at once, and stage write heeds it. What is left waits for the next
+    time.
+    """
+    place = _folder(folder)
+    rows = waiting(place)
+    for number, row in enumerate(rows, 1):
+        show_row(f"{number} of {len(rows)}", row, passage(place, row))
+        if not _judged(place, row, by):
+            break
+    left = len(waiting(place))
+    click.echo(f"{left} rows wait. `redraft corpus write` makes the dataset anew of what you said.")
+
+
+@group.command()
+@into
 @written
 def write(folder: Path | None, system: str, by: str) -> None:
     """Write the dataset in the forms that trainers read, train and held out.
@@ -221,6 +242,25 @@ def status(folder: Path | None) -> None:
         click.echo(_line(told) if told else f"{stage}: not done")
 
 
+def _judged(place: Path, row: Row, by: str) -> bool:
+    """Ask until something is said of the row; False: enough for now."""
+    while True:
+        said = click.prompt("keep, fix, drop, skip, quit", type=click.Choice([*"kfdsq"]))
+        if said in "sq":
+            return bool(said == "s")
+        verdict = {"k": "keep", "f": "fix", "d": "drop"}[said]
+        texts = edited(texts_of(row)) if verdict == "fix" else None
+        if verdict == "fix" and texts is None:
+            click.echo("Nothing was changed.")
+            continue
+        try:
+            say(place, row, verdict, by, texts)
+        except CorpusError as error:
+            click.echo(f"{error} Again?")
+            continue
+        return True
+
+
 def _segmented(
     place: Path, settings: Settings, longest: int, cutting: Cutting | None, tick: Tick
 ) -> dict[str, Any]:
@@ -278,7 +318,7 @@ def _line(told: Mapping[str, Any]) -> str:
     passed = sum(told.get("passed_over", {}).values())
     over = f", {passed} files of other kinds passed over" if passed else ""
     line = f"{told['stage']}: {told['rows']} rows of {told['inputs']} inputs{more}{over}"
-    for name in ("notes", "dropped", "splits"):
+    for name in ("notes", "dropped", "reviewed", "splits"):
         parts = [f"{n} {what}" for what, n in told.get(name, {}).items()]
         line += f"\n  {name}: {', '.join(parts)}" if parts else ""
     if "teacher" in told:

@@ -16,7 +16,7 @@ from typing import Any
 
 from feedback.split import split_of
 from retrain import forms
-from retrain.corpus import kinds
+from retrain.corpus import kinds, review
 from retrain.corpus.stage import Row, lines_of, made_by, read_manifest
 from retrain.manifest import sha256, write_json, write_rows
 from serve.settings import Settings
@@ -34,16 +34,23 @@ def write(folder: Path, settings: Settings, system: str = "", by: str = BY[0]) -
     """Write `dataset/FORM.{train,heldout}.jsonl`; gives the stage's manifest."""
     before = made_by(folder, "check")
     share = settings.holdout_share
-    made_of = {"rows": before["sha256"], "system": system, "holdout_share": share, "by": by}
+    made_of = {
+        "rows": before["sha256"],
+        "verdicts": review.digest(folder),
+        "system": system,
+        "holdout_share": share,
+        "by": by,
+    }
     known = read_manifest(folder, NAME)
     if known is not None and known["made_of"] == made_of and are_whole(folder, known["files"]):
         return known
     (folder / f"{NAME}.json").unlink(missing_ok=True)
     (folder / FOLDER).mkdir(exist_ok=True)
-    splits = split(lines_of(folder / "rows.jsonl"), share, by)
+    reviewed = Counter[str]()
+    splits = split(_kept(folder, reviewed), share, by)
     for old in (folder / FOLDER).glob("*.jsonl"):
         old.unlink()
-    taught = {name for row in lines_of(folder / "rows.jsonl") for name in kinds.of(row).teaches}
+    taught = {name for row in _kept(folder) for name in kinds.of(row).teaches}
     for form in (one for one in FORMS if forms.source(one) in taught):
         for part in SPLITS:
             rows = _rows(folder, form, part, splits, system)
@@ -51,6 +58,7 @@ def write(folder: Path, settings: Settings, system: str = "", by: str = BY[0]) -
     counted = Counter(splits.values())
     files = {path.name: sha256(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))}
     told = {"stage": NAME, "made_of": made_of, "inputs": before["rows"], "rows": counted.total()}
+    told |= {"reviewed": dict(reviewed)} if reviewed else {}
     manifest = {**told, "troubles": [], "splits": dict(counted), "files": files}
     write_json(folder / f"{NAME}.json", manifest)
     return manifest
@@ -83,9 +91,14 @@ def examples(row: Row, form: str, system: str = "") -> Iterator[Row]:
 def _rows(
     folder: Path, form: str, part: str, splits: Mapping[str, str], system: str
 ) -> Iterator[Row]:
-    for row in lines_of(folder / "rows.jsonl"):
+    for row in _kept(folder):
         if splits[row["id"]] == part:
             yield from examples(row, form, system)
+
+
+def _kept(folder: Path, counts: Counter[str] | None = None) -> Iterator[Row]:
+    """The rows that count, as reviewers left them."""
+    return review.heeded(folder, lines_of(folder / "rows.jsonl"), counts)
 
 
 def are_whole(folder: Path, files: Mapping[str, str]) -> bool:
