@@ -267,3 +267,7 @@ def test_a_refusal_arrives_while_the_client_still_sends(
         said = everything(client)
         assert said.startswith(b"HTTP/1.1 400"), said
         assert b"cannot be read as a request" in said
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc")
+        said = everything(client)
+        assert said.startswith(b"HTTP/1.1 501") and b"Transfer-Encoding" in said, said

@@ -21,6 +21,7 @@ MOST = 100_000_000  # bytes that are thrown away for it
 TOLD = {
     413: "The body is far over the limit. Send less, or raise REDRAFT_MAX_BODY_MB.",
     431: "The headers are longer than the 32 KiB that are taken. Send fewer or shorter ones.",
+    500: "The server failed. Its log has the details; try again.",
 }
 
 
@@ -38,7 +39,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()
         self.content_length = len(data)
-        self.channel.refused = status < 500
+        self.channel.refused = status != 500  # and so has a rest that nobody reads
         self.write(data)
 
 
