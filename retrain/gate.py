@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retrain.evaluate.interval import Interval, paired_interval
+from retrain.evaluate.interval import Interval, paired_interval, welch_freedom
 from retrain.evaluate.items import Item
 from retrain.evaluate.measure import Gain
 from retrain.guards import Guard
 from retrain.rows import CORPUS
 
+SIDES = ("up", "down")  # the two samples of a kind of ratings
 NOUN = {
     CORPUS: "questions of the corpus",
     "overlap": "answers beside the corpus's",
@@ -63,11 +64,19 @@ def decide(
     `few` says that too few people stand for those items (`judged_by_few`).
     """
     kinds = sorted({gain.kind for gain in gains} | {primary})
-    intervals = {k: paired_interval([g.gain for g in gains if g.kind == k], seed) for k in kinds}
-    sums = {k: paired_interval([g.gain_sum for g in gains if g.kind == k], seed) for k in kinds}
+    by_kind = {kind: [gain for gain in gains if gain.kind == kind] for kind in kinds}
+    intervals = {kind: _interval(found, "gain", seed) for kind, found in by_kind.items()}
+    sums = {kind: _interval(found, "gain_sum", seed) for kind, found in by_kind.items()}
     reasons = [*_against(intervals, primary, min_heldout), *([few] if few else [])]
     reasons += [f"guard {g.name} regressed: {g.detail}" for g in guards if not g.held]
     return Decision(not reasons, primary, tuple(reasons), intervals, sums, tuple(guards))
+
+
+def _interval(gains: Sequence[Gain], name: str, seed: int) -> Interval:
+    """The interval of a kind's gains, of one sample or of two."""
+    values = [float(getattr(gain, name)) for gain in gains]
+    sides = [[v for v, g in zip(values, gains, strict=True) if g.side == s] for s in SIDES]
+    return paired_interval(values, seed, freedom=welch_freedom(*sides) if any(sides) else None)
 
 
 def judged_by_few(

@@ -173,6 +173,8 @@ def test_nothing_is_paid_twice_after_a_stop(number: signal.Signals, tmp_path: Pa
             },
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
+            # Where the tests run in the background of a shell, an interrupt is passed over.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         wait_until(lambda: len(server.asked) > 15, 120)
         process.send_signal(number)

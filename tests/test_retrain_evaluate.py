@@ -1,11 +1,14 @@
 """Held-out items and their numbers."""
 
 import math
+import random
 from collections.abc import Sequence
+from statistics import fmean
 
 import pytest
 from retrain_rows import comparison, correction, draft, rating
 
+from retrain import gate
 from retrain.evaluate.items import count_by_kind, held_out_items, taught_as_well
 from retrain.evaluate.measure import Scored, Scores, gains, measure
 from retrain.evaluate.preference import summarise
@@ -85,6 +88,40 @@ def test_thumbs_up_and_down_have_equal_say() -> None:
     rows += [rating(-1, f"no {n}", **HELD) for n in range(2)]
     gains = [gain for gain, _ in scored(rows, "damaged")]
     assert math.fsum(gains) == pytest.approx(0)
+
+
+def rated(rises: dict[str, list[float]]) -> list[Scored]:
+    """Held-out answers of ten tokens, whose log-probability rises by so much per token."""
+    found = []
+    for side, values in rises.items():
+        for n, rise in enumerate(values):
+            text = (Scores(10, -20.0 + 10 * rise, -20.0),)
+            good, bad = (text, ()) if side == "up" else ((), text)
+            found.append(Scored("rating", f"{side}{n}", good, bad))
+    return found
+
+
+def test_what_falls_with_all_old_answers_hides_no_gain() -> None:
+    """A candidate that writes all of them less readily, but those rated down least of all."""
+    told = {"up": [-0.26, -0.30, -0.34, -0.29, -0.31, -0.30],
+            "down": [-0.38, -0.42, -0.40, -0.36, -0.44, -0.41, -0.39, -0.40]}  # fmt: skip
+    found = gains(rated(told))
+    assert fmean(gain.gain for gain in found) == pytest.approx(0.05)
+    assert [gain.side for gain in found] == ["up"] * 6 + ["down"] * 8
+    assert gate.decide(found, (), "rating", 5, 7).promote
+    worse = gains(rated({"up": told["down"], "down": told["up"]}))
+    assert gate.decide(worse, (), "rating", 5, 7).intervals["rating"].high < 0
+
+
+@pytest.mark.parametrize("ups", [2, 4, 12])
+def test_equals_are_seldom_told_apart_by_ratings(ups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrain.evaluate.interval.RESAMPLES", 300)
+    chance, alarms, runs = random.Random(5), 0, 400
+    for seed in range(runs):
+        rises = {"up": [chance.gauss(-0.3, 0.15) for _ in range(ups)],
+                 "down": [chance.gauss(-0.3, 0.10) for _ in range(20)]}  # fmt: skip
+        alarms += gate.decide(gains(rated(rises)), (), "rating", 5, seed).promote
+    assert alarms / runs <= 0.05  # 2.5 % are promised of samples that are not so small
 
 
 def test_a_draft_is_scored_once_a_prompt() -> None:

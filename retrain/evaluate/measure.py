@@ -14,14 +14,16 @@ loses more on the longer, rejected text, and so "prefers" the shorter one. Per t
 cancels out, while what DPO really moves (the end of turn comes earlier, the words of the rejected
 style lose) remains. A candidate trained on flipped labels has a negative gain either way.
 
-Ratings are weighted so that thumbs up and thumbs down have equal say; otherwise, where most thumbs
-are up, a model that merely writes old answers more readily would win.
+Ratings are two samples, answers rated up and answers rated down, whose mean gain is half the rise
+of the one less the rise of the other: what rises or falls with all old answers cancels out. So that
+it does so in each number as well, and not in the mean alone, gains are counted from the middle of
+the two mean rises. Thumbs up and thumbs down have equal say however many there are of each.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from statistics import fmean
 from typing import Any
 
 from retrain.evaluate.items import RATINGS, Item, Passage
@@ -32,12 +34,16 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Gain:
-    """What the candidate gained on one item; nats per token, and nats."""
+    """What the candidate gained on one item; nats per token, and nats.
+
+    `side` is "up" or "down" of a rating, whose gains are of two samples.
+    """
 
     kind: str
     key: str
     gain: float
     gain_sum: float
+    side: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -127,11 +133,30 @@ def _gain(item: Scored) -> Gain:
 
 def _balanced(gains: Sequence[Gain], scored: Sequence[Scored]) -> Iterator[Gain]:
     up = {item.key for item in scored if item.kind in RATINGS and item.good}
-    thumbs = Counter((gain.kind, gain.key in up) for gain in gains)
+    sides = {
+        (kind, way): [g for g in gains if g.kind == kind and (g.key in up) is way]
+        for kind in RATINGS
+        for way in (True, False)
+    }
     for gain in gains:
-        if gain.kind not in RATINGS:
+        if gain.kind in RATINGS:
+            yield _of_two_samples(gain, sides[gain.kind, True], sides[gain.kind, False])
+        else:
             yield gain
-            continue
-        alike, others = (thumbs[gain.kind, side] for side in (gain.key in up, gain.key not in up))
-        weight = (alike + others) / (2 * alike)
-        yield Gain(gain.kind, gain.key, gain.gain * weight, gain.gain_sum * weight)
+
+
+def _of_two_samples(gain: Gain, up: Sequence[Gain], down: Sequence[Gain]) -> Gain:
+    """A rating's gain from the middle of both sides' rises; each side has half the weight."""
+    side, sign, own = ("up", 1, up) if gain in up else ("down", -1, down)
+    weight = (len(up) + len(down)) / (2 * len(own))
+    mean = weight * (gain.gain - sign * _middle(up, down, "gain"))
+    total = weight * (gain.gain_sum - sign * _middle(up, down, "gain_sum"))
+    return Gain(gain.kind, gain.key, mean, total, side)
+
+
+def _middle(up: Sequence[Gain], down: Sequence[Gain], name: str) -> float:
+    """The rise that answers of both sides have in common; 0 where one side is missing."""
+    if not up or not down:
+        return 0.0
+    # A gain is the rise of an answer rated up, and the fall of one rated down.
+    return (fmean(getattr(g, name) for g in up) - fmean(getattr(g, name) for g in down)) / 2

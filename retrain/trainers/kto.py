@@ -12,7 +12,7 @@ from retrain.trainers import _head, _lora
 
 DEFAULTS: dict[str, Any] = {
     **_lora.LORA,
-    "learning_rate": 5e-5,
+    "learning_rate": 3e-4,
     "beta": 0.1,
     "batch_size": 8,
     "min_steps": 25,  # a few thumbs go round more often than `epochs` says
