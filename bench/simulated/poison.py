@@ -71,8 +71,11 @@ def quarantined(world: World, server: Server) -> int:
 
 
 def bent_picks(world: World) -> Iterator[Figure]:
-    """The drafts scenario's first cycle twice: all honest, and with one in twenty bent."""
-    unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + COMPARISONS]
+    """As many comparisons as two cycles of drafts have, twice: all honest, and one in twenty bent.
+
+    On those of one cycle, a few held-out ones decide whether the gate is sure, bent or not.
+    """
+    unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + 2 * COMPARISONS]
     honest = [Comparer(user) for user in PEOPLE]
     bent = [Comparer(PEOPLE[0], lambda text: -brevity(text)), *honest[1:]]
     wins = []
