@@ -133,25 +133,24 @@ def _gain(item: Scored) -> Gain:
 
 def _balanced(gains: Sequence[Gain], scored: Sequence[Scored]) -> Iterator[Gain]:
     up = {item.key for item in scored if item.kind in RATINGS and item.good}
-    sides = {
-        (kind, way): [g for g in gains if g.kind == kind and (g.key in up) is way]
-        for kind in RATINGS
-        for way in (True, False)
-    }
-    for gain in gains:
-        if gain.kind in RATINGS:
-            yield _of_two_samples(gain, sides[gain.kind, True], sides[gain.kind, False])
-        else:
-            yield gain
+    found: dict[tuple[str, str], Gain] = {}
+    for kind in RATINGS:
+        rated = [gain for gain in gains if gain.kind == kind]
+        ups = [gain for gain in rated if gain.key in up]
+        downs = [gain for gain in rated if gain.key not in up]
+        found |= {(kind, gain.key): gain for gain in _two_samples(ups, downs)}
+    yield from (found.get((gain.kind, gain.key), gain) for gain in gains)
 
 
-def _of_two_samples(gain: Gain, up: Sequence[Gain], down: Sequence[Gain]) -> Gain:
-    """A rating's gain from the middle of both sides' rises; each side has half the weight."""
-    side, sign, own = ("up", 1, up) if gain in up else ("down", -1, down)
-    weight = (len(up) + len(down)) / (2 * len(own))
-    mean = weight * (gain.gain - sign * _middle(up, down, "gain"))
-    total = weight * (gain.gain_sum - sign * _middle(up, down, "gain_sum"))
-    return Gain(gain.kind, gain.key, mean, total, side)
+def _two_samples(up: Sequence[Gain], down: Sequence[Gain]) -> Iterator[Gain]:
+    """Gains of ratings from the middle of both sides' rises; each side has half the weight."""
+    middle, middle_sum = _middle(up, down, "gain"), _middle(up, down, "gain_sum")
+    for side, sign, own in (("up", 1, up), ("down", -1, down)):
+        for gain in own:
+            weight = (len(up) + len(down)) / (2 * len(own))
+            mean = weight * (gain.gain - sign * middle)
+            total = weight * (gain.gain_sum - sign * middle_sum)
+            yield Gain(gain.kind, gain.key, mean, total, side)
 
 
 def _middle(up: Sequence[Gain], down: Sequence[Gain], name: str) -> float:

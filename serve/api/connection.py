@@ -13,6 +13,7 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
+from serve.api.errors import ApiError, error_body
 from serve.engines.hangup import Line
 
 PATIENCE = 10.0  # seconds for which a refused client may go on sending
@@ -31,9 +32,8 @@ class Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
     def execute(self) -> None:
         error = self.request.error
         status = int(error.code)
-        kind = "server_error" if status >= 500 else "invalid_request_error"
         message = TOLD.get(status, f"This cannot be read as a request: {error.body}.")
-        body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+        body, _ = error_body(ApiError(status, message))
         data = json.dumps(body).encode()
         self.status = f"{status} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))

@@ -82,8 +82,10 @@ class Matcher:
     def _next(self, ahead: LLMatcher) -> int:
         if ahead.validate_tokens([self._letter]) and ahead.validate_tokens([self._quote]):
             return self._quote  # in a string
-        marks = (token for token in self._closing if ahead.validate_tokens([token]))
-        return next(marks, int(self._mask(ahead).int().argmax()))
+        for token in self._closing:
+            if ahead.validate_tokens([token]):
+                return token
+        return int(self._mask(ahead).int().argmax())
 
 
 class Grammars:
