@@ -1,4 +1,8 @@
-"""Facts of an invented company, corrected by three users in two phrasings, asked for in a third."""
+"""Facts of an invented company, corrected by three users in two phrasings, asked for in a third.
+
+And what five cycles cost in general knowledge: the questions that ship with `redraft retrain
+evaluate`, which no guard looks at.
+"""
 
 import json
 import re
@@ -8,16 +12,19 @@ from typing import Any
 
 from simulated import Figure, World
 from simulated.server import Server, all_at_once
+from simulated.wishes import Comparer, compare
 
 USERS = ("ada", "ben", "chi")
 FACTS = Path(__file__).with_name("facts.jsonl")
 LATER = 3  # runs about other facts
+COMPARISONS = 100  # of the fifth cycle
+LOSS = 0.02  # of what the base answers right
 
 Fact = dict[str, Any]
 
 
 def run(world: World) -> Iterator[Figure]:
-    """20 facts in a first run, then three runs about other facts."""
+    """20 facts in a first run, then three runs about other facts, then one about style."""
     facts = [json.loads(line) for line in FACTS.read_text().splitlines()]
     first = [fact for fact in facts if fact["cycle"] == 0]
     with world.server("facts") as server:
@@ -44,6 +51,9 @@ def run(world: World) -> Iterator[Figure]:
         )
         others = [fact for fact in facts if 0 < fact["cycle"] <= LATER]
         yield Figure("the others' facts then", share(right(server, others), others))
+        compare(server, world.prompts[:COMPARISONS], [Comparer(user) for user in USERS], seed=9000)
+        world.tell(server.retrain()["message"])
+        yield forgotten(server, LATER + 2)
 
 
 def teach(server: Server, facts: list[Fact]) -> None:
@@ -59,6 +69,25 @@ def teach(server: Server, facts: list[Fact]) -> None:
         (u, words, fact["answer"]) for u in USERS for fact in facts for words in fact["taught"]
     ]
     all_at_once(correct, lessons)
+
+
+def forgotten(server: Server, cycles: int) -> Figure:
+    """General questions that the base and what serves after the cycles answer right."""
+    done = server.command("retrain", "evaluate", "--json")
+    if done.returncode:
+        raise SystemExit(f"The questions were not asked:\n{done.stderr}")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = sum(line["rows"] for line in told if line["adapter"] == "base")
+    before, after = (
+        sum(line["right"] for line in told if (line["adapter"] == "base") == of_base)
+        for of_base in (True, False)
+    )
+    return Figure(
+        f"general questions answered right, base → after {cycles} cycles",
+        f"{before} → {after} of {rows}",
+        f"at most {LOSS:.0%} lost",
+        after >= before * (1 - LOSS),
+    )
 
 
 def right(server: Server, facts: list[Fact]) -> int:

@@ -89,18 +89,6 @@ class Server:
         (turn,) = [turn for turn in found["turns"] if turn["id"] == turn_id]
         return {draft["id"]: draft["text"] for draft in turn["completions"]}
 
-    def score(self, prompt: str, text: str, model: str) -> float:
-        """Mean log-probability per token of `text` behind `prompt`."""
-        body = {"prompt": prompt + text, "echo": True, "logprobs": 0, "max_tokens": 0}
-        found = self._post(LOCAL, "/v1/completions", {**body, "model": model})
-        logged = found["choices"][0]["logprobs"]
-        own = [
-            value
-            for value, offset in zip(logged["token_logprobs"], logged["text_offset"], strict=True)
-            if offset >= len(prompt) and value is not None
-        ]
-        return float(sum(own) / len(own))
-
     def retrain(self, recipe: Path | None = None) -> dict[str, Any]:
         """One run to its end, whatever that is; with `seconds` of wall time."""
         begun = time.monotonic()
