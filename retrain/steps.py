@@ -24,6 +24,7 @@ from retrain import (
 )
 from retrain.corpus.stage import CorpusError
 from retrain.curate.per_user_cap import SHARE
+from retrain.evaluate import suites
 from retrain.evaluate.items import Item, count_by_kind, held_out_items, taught_as_well
 from retrain.evaluate.measure import Gain
 from retrain.evaluate.step import evaluate
@@ -33,7 +34,7 @@ from retrain.queue import queue
 from retrain.rows import CORPUS, Row, counts, is_train, unfinished, without_tokens
 from retrain.snapshot import DROPPED, OF_CORPUS, ROWS, freeze_snapshot
 from retrain.train import train
-from retrain.work import QUARANTINE, REPORT, Work, engine_with
+from retrain.work import QUARANTINE, REPORT, Unusable, Work, engine_with
 from serve.engines import resolve, says
 
 log = logging.getLogger("redraft")
@@ -112,6 +113,7 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
     curation = work.done("curate")
     wrong = noise.to_train_with(curation["label_noise"])
     chosen = _given(work) if _is_given(work) else recipes.decide(found, wrong)
+    _check_suites(work.settings.suites)
     heldout = count_by_kind(held_out_items(rows))
     held, beyond = curation.get("quarantine", {}), _beyond_share(curation["steps"])
     primary = refusal.check_supply(chosen, found, rows, heldout, work.settings, held, beyond)
@@ -138,6 +140,14 @@ def recipe(work: Work, folder: Path) -> dict[str, Any]:
         "unfinished_comparisons": sum(map(unfinished, train_rows)),
         "parent": parent,
     }
+
+
+def _check_suites(place: str) -> None:
+    """Raises Unusable, before the training, where its candidate cannot be asked afterwards."""
+    try:
+        suites.chosen(place)
+    except suites.SuiteError as error:
+        raise Unusable(f"{error} REDRAFT_SUITES names it.") from error
 
 
 def _beyond_share(steps: list[dict[str, Any]]) -> int:

@@ -65,9 +65,11 @@ def _serving(settings: Settings) -> list[str]:
 
 @contextmanager
 def _engine(settings: Settings, names: Sequence[str]) -> Iterator["Engine"]:
-    from serve.engines import open_engine
+    from serve.engines import open_judging
+    from serve.engines.base import Options
 
-    engine = open_engine("transformers", settings.model, settings.home)
+    options = Options(**settings.engine_options)
+    engine = open_judging(settings.engine, settings.model, settings.home, options)
     try:
         for name in set(names) - {BASE}:
             folder = settings.home / "adapters" / name

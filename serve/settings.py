@@ -299,6 +299,12 @@ class Settings(BaseSettings):
         description="Days after which the texts of a conversation that nobody uses any more are "
         "erased, by the scheduler and `redraft db prune`; 0: never.",
     )
+    suites: str = Field(
+        "",
+        description="Questions with known answers that each run asks, and of which a candidate may "
+        "not get surely fewer right: a JSON-lines file of `{question, choices, answer}` or "
+        "`{question, accept}`, a folder of such files, or `shipped`.",
+    )
     train_processes: int = Field(
         0,
         ge=0,

@@ -74,7 +74,8 @@ def check(name: str, say: Say = well, like: Any = lambda q, a: 0.0, **own: Any) 
 def test_a_guard_holds_for_equals_and_says_what_it_saw(name: str) -> None:
     engine: Any = open_engine("echo", "m", Path())
     prompts = [[{"role": "user", "content": "hello there"}]]
-    bench: Any = Bench(engine, None, None, prompts, prompts, (None, None))  # type: ignore[arg-type]
+    own = {"mine": [{"question": "q", "accept": ["q"]}]}
+    bench: Any = Bench(engine, None, None, prompts, prompts, (None, None), own)  # type: ignore[arg-type]
     found = guards.check(name, bench)
     assert found is not None and found.held and found.name == name and found.detail
     assert guards.Guard(**found.as_dict()) == found
@@ -82,7 +83,8 @@ def test_a_guard_holds_for_equals_and_says_what_it_saw(name: str) -> None:
 
 @pytest.mark.parametrize("name", guards.names())
 def test_a_guard_holds_for_a_candidate_that_answers_well(name: str) -> None:
-    assert check(name, rewriters=(None, "a")).held
+    asked = {"mine": [{"question": "How do I dance?", "accept": ["step by step"]}]}
+    assert check(name, rewriters=(None, "a"), suites=asked).held
 
 
 def liking(name: str, kind: str, wanted: str) -> Callable[[str, str], float]:
@@ -271,3 +273,56 @@ def test_broken_answers(text: str, ids: list[int], broken: bool) -> None:
 def test_faults_of_form(text: str, finished: bool, form: str, amiss: str | None) -> None:
     found = fault(Written(text, (), finished), form)
     assert (amiss in found) if amiss and found else found is amiss
+
+
+def suite(n: int) -> dict[str, list[dict[str, Any]]]:
+    return {"mine": [{"question": f"number {i}", "accept": ["true"]} for i in range(n)]}
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "held"),
+    [
+        (0, 0, True),
+        (5, 0, True),  # chance gives it in one case of 32
+        (6, 0, False),  # one of 64
+        (6, 1, True),  # of 7 that differ, 6 or 7: one of 16
+        (8, 1, False),  # of 9, 8 or 9: one of 51
+        (9, 9, True),
+    ],
+)
+def test_questions_that_only_one_of_two_gets_right_decide(lost: int, won: int, held: bool) -> None:
+    def right(adapter: str | None, number: int) -> bool:
+        return lost <= number < 30 if adapter else number < 30 - won
+
+    class Knowing(Scripted):
+        def generate(
+            self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+        ) -> Iterator[Chunk]:
+            question = _last_said(_read_prompt(self.decode(prompt_ids))[0])
+            yield Chunk(0, str(right(adapter, int(question.split()[1]))).lower(), (1,), (-1.0,))
+
+    bench = Bench(Knowing(well), None, "a", PROMPTS, suites=suite(30))
+    found = guards.check("suites", bench)
+    assert found is not None and found.held is held
+    assert f"mine: {30 - lost} of 30 right, what serves now {30 - won}" in found.detail
+    assert held is (found.candidate >= found.limit)
+
+
+def test_questions_are_compared_with_the_base_as_well_so_that_small_steps_are_no_way_down() -> None:
+    known = {None: 30, "a-1": 26, "a-2": 22}
+
+    class Fading(Scripted):
+        def generate(
+            self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+        ) -> Iterator[Chunk]:
+            question = _last_said(_read_prompt(self.decode(prompt_ids))[0])
+            right = int(question.split()[1]) < known[adapter]
+            yield Chunk(0, str(right).lower(), (1,), (-1.0,))
+
+    first = guards.check("suites", Bench(Fading(well), None, "a-1", PROMPTS, suites=suite(30)))
+    second = guards.check("suites", Bench(Fading(well), "a-1", "a-2", PROMPTS, suites=suite(30)))
+    assert first and first.held and second and not second.held
+
+
+def test_without_questions_there_is_nothing_to_look_at() -> None:
+    assert guards.check("suites", Bench(Scripted(well), None, "a", PROMPTS)) is None

@@ -148,8 +148,10 @@ def test_a_corpus_is_learned_and_judged_closed_book_by_its_held_out_questions(
 ) -> None:
     general = tmp_path / "general.jsonl"
     write_rows(general, ({"question": f"Why {n}?", "answer": f"So {n}."} for n in range(99)))
+    suite = tmp_path / "everyday.jsonl"
+    write_rows(suite, [{"question": "Is it day?", "choices": ["yes", "no"], "answer": 0}])
     mixed = {"max_train_rows": 20, "select": "perplexity", "replay_general": str(general)}
-    settings = settings.model_copy(update=mixed)
+    settings = settings.model_copy(update={**mixed, "suites": str(suite)})
     record_corrections(database, settings.model, 4)
     folder = make_corpus(tmp_path / "documents")
     corpus = corpora.look(folder)
@@ -176,8 +178,9 @@ def test_a_corpus_is_learned_and_judged_closed_book_by_its_held_out_questions(
     assert report["primary"] == "corpus" and report["intervals"]["corpus"]["n"] == held
     assert report["overlap"]["items"] == report["intervals"]["overlap"]["n"] == held
     assert report["story"].startswith(f"{train + held} rows of doors and 4 new events → ")
-    assert {guard["name"] for guard in report["guards"]} >= {"general", "refusal", "length"}
+    assert {guard["name"] for guard in report["guards"]} >= {"general", "refusal", "suites"}
     page = report_page(settings, run_id).read_text()
+    assert "everyday: " in page
     assert corpus["digest"] in page and "without its documents" in page
     with database.reading() as session:
         (adapter,) = adapters.list_adapters(session)
@@ -217,6 +220,21 @@ def test_too_little_feedback_is_refused_with_the_reason(
     assert run.state == "refused"
     assert "3 usable training rows (of 3 corrections)" in run.message
     assert run.last_feedback_seq == 3
+
+
+def test_questions_that_cannot_be_asked_end_the_run_before_it_trains(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    record_corrections(database, settings.model, 20, heldout=8)
+    settings = settings.model_copy(update={"suites": str(tmp_path / "nowhere.jsonl")})
+    with database.session() as session:
+        run_id = runs.claim_run(session, {}).id
+    command = [sys.executable, "-m", "retrain.loop", run_id]
+    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=False)
+    with database.reading() as session:
+        run = runs.get_run(session, run_id)
+    assert run.state == "failed" and run.step == "recipe"
+    assert "nowhere.jsonl" in run.message and "REDRAFT_SUITES names it" in run.message
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from feedback.database import open_database
 from feedback.migrate import migrate
-from retrain.evaluate.suites import SuiteError, answered, read_suite, shipped
+from retrain.evaluate.suites import SuiteError, answered, chosen, read_suite, shipped
 from retrain.manifest import read_rows
 from retrain.suite_commands import command
 from serve.engines.echo import EchoEngine
@@ -69,6 +69,18 @@ def test_a_broken_row_is_named(tmp_path: Path, row: object) -> None:
     good = {"question": "q", "accept": ["a"]}
     with pytest.raises(SuiteError, match=r"questions.jsonl, row 2 is not \{question"):
         read_suite(file(tmp_path, good, row))
+
+
+def test_a_setting_means_a_file_a_folder_or_what_ships(tmp_path: Path) -> None:
+    path = file(tmp_path, {"question": "q", "accept": ["a"]})
+    assert chosen("") == {}
+    assert chosen(str(path)) == chosen(str(tmp_path)) == {"questions": read_suite(path)}
+    assert [*chosen("shipped")] == [one.stem for one in shipped()]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SuiteError, match=r"has no file named \*.jsonl"):
+        chosen(str(tmp_path / "empty"))
+    with pytest.raises(SuiteError, match="nowhere"):
+        chosen(str(tmp_path / "nowhere"))
 
 
 def test_the_command_asks_the_base_model_and_names_a_missing_adapter(

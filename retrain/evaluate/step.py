@@ -9,6 +9,7 @@ from typing import Any
 
 from prompts.answer_first import DELIMITER
 from retrain import guards
+from retrain.evaluate import suites
 from retrain.evaluate.endpoint import judged
 from retrain.evaluate.items import Item, held_out_items, taught_comparisons
 from retrain.evaluate.measure import gains as gains_of, measure
@@ -42,7 +43,14 @@ def evaluate(work: Work, folder: Path) -> dict[str, Any]:
         )
         gains += [one.gain for one in written_out]
         shown = (_prompts(items), _prompts(filter(_concludes, items)))
-        bench = guards.Bench(engine, against, candidate, *shown, beat=work.tracker.check)
+        bench = guards.Bench(
+            engine,
+            against,
+            candidate,
+            *shown,
+            suites=suites.chosen(work.settings.suites),
+            beat=work.tracker.check,
+        )
         checked = [guards.check(name, bench) for name in _told(work, guards.names())]
         endpoint = _endpoint(work, engine, items, against, candidate)
     write_rows(folder / "gains.jsonl", [gain.as_dict() for gain in gains])

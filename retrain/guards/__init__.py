@@ -7,7 +7,7 @@ prompts read the same ones (`Bench.write`), and some ask for the champion's only
 
 import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,6 +48,7 @@ class Bench:
     prompts: Sequence[Messages]  # of held-out feedback, a few
     answer_first: Sequence[Messages] = ()  # those whose answers put the conclusion first
     rewriters: tuple[str | None, str] | None = None  # (serving, new): where one was trained
+    suites: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # by name
     beat: Callable[[], None] = lambda: None  # called between answers: the run is alive
     _answers: dict[tuple[str, str | None], Written] = field(default_factory=dict, repr=False)
 

@@ -7,7 +7,7 @@ this folder are general ones, written for this purpose; none of their questions 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +20,10 @@ FOLDER = Path(__file__).parent
 LONGEST = 64  # tokens of an answer
 AT_ONCE = 8
 
+SHIPPED = "shipped"
+
 Row = Mapping[str, Any]
+Beat = Callable[[], None]
 
 
 class SuiteError(Exception):
@@ -51,11 +54,33 @@ def read_suite(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def answered(engine: Engine, rows: Sequence[Row], adapter: str | None) -> list[bool]:
-    """For each row whether the adapter (None: the base model) gets it right."""
+def chosen(place: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows by file name that a setting means: a file, a folder of `.jsonl` files, `shipped`, or
+    none for "". Raises SuiteError.
+    """
+    if not place:
+        return {}
+    path = Path(place).expanduser()
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if place == SHIPPED:
+        files = shipped()
+    if not files:
+        raise SuiteError(f"The folder {path} of REDRAFT_SUITES has no file named *.jsonl.")
+    return {file.stem: read_suite(file) for file in files}
+
+
+def answered(
+    engine: Engine, rows: Sequence[Row], adapter: str | None, beat: Beat = lambda: None
+) -> list[bool]:
+    """For each row whether the adapter (None: the base model) gets it right.
+
+    `beat` is called after each, from several threads.
+    """
 
     def one(row: Row) -> bool:
-        return (_chooses if "choices" in row else _writes)(engine, row, adapter)
+        right = (_chooses if "choices" in row else _writes)(engine, row, adapter)
+        beat()
+        return right
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(one, rows))
