@@ -1,19 +1,21 @@
 """A stage's training: in this process, or in several under `accelerate launch`, one for each GPU.
 
 Several read the same job from a file and train as one (data parallel): a `batch_size` is each
-one's own. The first tells how far it is on standard output, one JSON object a line.
+one's own. The first tells how far it is on standard output, one JSON object a line. Where they are
+on several machines, these share the home folder and a launcher of the operator's starts them.
 """
 
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from retrain.job import TrainJob
 from retrain.manifest import read_json, read_rows, write_json, write_rows
@@ -28,18 +30,23 @@ class Broken(Exception):
     """The processes of a training ended without a result; the message says what they said."""
 
 
-def train(trainer: str, job: TrainJob, processes: int = 0) -> dict[str, Any]:
-    """Run the trainer; gives its result. `processes` 0: one for each GPU. Raises Broken."""
+def train(trainer: str, job: TrainJob, processes: int = 0, launcher: str = "") -> dict[str, Any]:
+    """Run the trainer; gives its result. `processes` 0: one for each GPU.
+
+    A `launcher` is a command that knows of the processes itself, and of the machines they are on;
+    `--module retrain.launch JOB` comes behind it. Raises Broken.
+    """
     count = processes or _gpus()
-    if count == 1:
+    if count == 1 and not launcher:
         found: dict[str, Any] = importlib.import_module(f"retrain.trainers.{trainer}").train(job)
         return found
     with _written(trainer, job) as file:
-        return _launched(file, job, count)
+        start = shlex.split(launcher) or here(count)
+        return _launched([*start, "--module", "retrain.launch", str(file)], job)
 
 
-def command(file: Path, count: int) -> list[str]:
-    """The command line that trains the job of a file in `count` processes of this machine."""
+def here(count: int) -> list[str]:
+    """The launcher of `count` processes on this machine."""
     options = {
         "num_processes": count,
         "num_machines": 1,
@@ -48,8 +55,7 @@ def command(file: Path, count: int) -> list[str]:
         "main_process_port": 0,  # a free one
     }
     said = [f"--{name}={value}" for name, value in options.items()]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *said]
-    return [*launch, "--module", "retrain.launch", str(file)]
+    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *said]
 
 
 def _gpus() -> int:
@@ -73,30 +79,39 @@ def _written(trainer: str, job: TrainJob) -> Iterator[Path]:
             (folder / name).unlink(missing_ok=True)
 
 
-def _launched(file: Path, job: TrainJob, count: int) -> dict[str, Any]:
-    log = file.with_name("log.txt")
+def _launched(command: list[str], job: TrainJob) -> dict[str, Any]:
+    log = job.out.with_name("log.txt")
     result = None
-    with (
-        log.open("w", encoding="utf-8") as errors,
-        subprocess.Popen(  # noqa: S603 - our own module
-            command(file, count), stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
-    ):
+    with log.open("w", encoding="utf-8") as errors, _started(command, errors) as process:
         try:
             for told in _told(process):
                 if "step" in told:
                     job.progress(told["step"], told["total"], told["metrics"])
                 if "error" in told:
-                    raise Broken(f"{told['error']} (in {count} processes; all is in {log})")
+                    raise Broken(f"{told['error']} (all that its processes said is in {log})")
                 result = told.get("result", result)
         except BaseException:  # also when the run was taken over meanwhile
             process.terminate()
             raise
     if result is None:
         end = log.read_text(encoding="utf-8")[-SHOWN:]
-        raise Broken(f"Training in {count} processes broke. The end of what they said:\n{end}")
+        raise Broken(
+            f"Training in processes of their own broke ({shlex.join(command)}). The end of what "
+            f"they said:\n{end}"
+        )
     found: dict[str, Any] = result
     return found
+
+
+def _started(command: list[str], errors: IO[str]) -> "subprocess.Popen[str]":
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own module
+            command, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+    except OSError as error:
+        raise Broken(
+            f"{command[0]} does not start: {error.strerror}. REDRAFT_TRAIN_LAUNCHER names it."
+        ) from error
 
 
 def _told(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:

@@ -58,7 +58,8 @@ def _stage(
         settings=stage["settings"],
         progress=work.tracker.tick,
     )
-    result = launch.train(stage["trainer"], job, work.settings.train_processes)
+    settings = work.settings
+    result = launch.train(stage["trainer"], job, settings.train_processes, settings.train_launcher)
     log.info("Stage %s: %s", name, result)
     return seal(folder, {"stage": name, "result": result})
 

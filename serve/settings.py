@@ -310,6 +310,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Processes that train together, by `accelerate launch`; 0: one for each GPU.",
     )
+    train_launcher: str = Field(
+        "",
+        description="Command that starts a training on several machines, which share "
+        "`REDRAFT_HOME`, such as `srun --nodes 2 accelerate launch --config_file cluster.yaml`; "
+        "`--module retrain.launch JOB` comes behind it.",
+    )
     seed: int = Field(7, description="Seed of training and of the gate's resampling.")
     canary_share: float = Field(
         0,

@@ -1,6 +1,7 @@
 """Training in several processes, as on a machine with several GPUs: two on the CPU."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,13 @@ def test_a_broken_training_raises_what_it_said(
 ) -> None:
     def said(text: str) -> None:
         code = f"print('bars'); print({text!r})"
-        monkeypatch.setattr(launch, "command", lambda file, count: [sys.executable, "-c", code])
+        monkeypatch.setattr(launch, "here", lambda count: [sys.executable, "-c", code])
 
     said('{"error": "ValueError: no"}')
-    with pytest.raises(launch.Broken, match=r"ValueError: no \(in 2 processes"):
+    with pytest.raises(launch.Broken, match=r"ValueError: no \(all that its processes said"):
         launch.train("sft", job_of(tiny_model, tmp_path), processes=2)
     said("7")
-    with pytest.raises(launch.Broken, match="Training in 2 processes broke"):
+    with pytest.raises(launch.Broken, match="Training in processes of their own broke"):
         launch.train("sft", job_of(tiny_model, tmp_path), processes=2)
 
 
@@ -84,9 +85,41 @@ def test_a_run_that_was_taken_over_ends_its_processes(tiny_model: Path, tmp_path
 
 
 def test_the_launcher_is_accelerates_and_the_module_ours(tmp_path: Path) -> None:
-    said = launch.command(tmp_path / "job.json", 4)
+    said = launch.here(4)
     assert said[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
-    assert "--num_processes=4" in said and said[-2:] == [
-        "retrain.launch",
-        str(tmp_path / "job.json"),
-    ]
+    assert "--num_processes=4" in said
+
+
+NODES = """
+import socket, subprocess, sys
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+said = ["--multi_gpu", "--num_processes=2", "--num_machines=2", "--mixed_precision=no",
+    "--dynamo_backend=no", "--main_process_ip=127.0.0.1", f"--main_process_port={port}"]
+launch = [sys.executable, "-m", "accelerate.commands.launch", *said]
+nodes = [
+    subprocess.Popen([*launch, f"--machine_rank={rank}", *sys.argv[1:]]) for rank in (0, 1)
+]
+sys.exit(max(node.wait() for node in nodes))
+"""
+
+
+@pytest.mark.slow
+def test_a_launcher_of_the_operators_starts_one_training_on_two_nodes(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nodes.py").write_text(NODES)
+    seen: list[tuple[int, int]] = []
+    folder = tmp_path / "home"
+    folder.mkdir()
+    job = job_of(tiny_model, folder, progress=lambda step, total, _: seen.append((step, total)))
+    launcher = shlex.join([sys.executable, str(tmp_path / "nodes.py")])
+    result = launch.train("sft", job, launcher=launcher)
+    assert result["steps"] == 6 and seen == [(step, 6) for step in range(1, 7)]
+    assert kind_of(job.out) == "LORA"
+
+
+def test_a_launcher_that_is_not_there_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(launch.Broken, match=r"srun-it does not start: No such.*TRAIN_LAUNCHER"):
+        launch.train("sft", job_of(tiny_model, tmp_path), launcher="srun-it --nodes 2")
