@@ -4,6 +4,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -409,6 +410,28 @@ def test_online_grpo_learns_what_its_rewards_ask_for(
     )
     online.train(made)
     assert sum(scores[:3]) / 3 < 0.6 and sum(scores[-3:]) / 3 > 0.75
+
+
+@pytest.mark.parametrize(
+    ("gpu", "vllm", "method", "drawn"),
+    [
+        (True, True, "lora", True),
+        (True, True, "qlora", False),
+        (True, True, "prefix", False),
+        (True, False, "lora", False),
+        (False, True, "lora", False),
+    ],
+)
+def test_vllm_draws_where_it_is_and_can_take_the_policys_weights(
+    gpu: bool, vllm: bool, method: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = importlib.import_module("retrain.trainers.online_grpo")
+    monkeypatch.setattr(online.torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(online, "is_vllm_available", lambda: vllm)
+    asked = online._drawn_by_vllm({**online.DEFAULTS, "method": method}, 7)
+    assert asked.get("use_vllm", False) is drawn
+    assert set(asked) <= {field.name for field in fields(online.GRPOConfig)}
+    assert not drawn or asked["generation_kwargs"] == {"stop_token_ids": [7]}
 
 
 def test_online_grpo_refuses_to_be_gamed(job: Job, job_for: Job) -> None:

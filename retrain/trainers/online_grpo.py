@@ -3,6 +3,8 @@
 For volume, and by an explicit recipe alone: a policy that is trained against a reward model finds
 what that gets wrong. So the guard rewards are never left out, and a KL term holds on to the
 adapter that it starts from.
+
+Where this Python has vLLM and a GPU, vLLM draws the answers, beside the policy on the same GPU.
 """
 
 import statistics
@@ -11,8 +13,10 @@ from functools import partial
 from math import exp
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
+from trl.import_utils import is_vllm_available
 
 from retrain.job import TrainJob
 from retrain.trainers import _lora, rewards
@@ -26,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "temperature": 0.9,
     "longest": 256,  # tokens of an answer
     "beta": 0.04,  # of the KL term
+    "vllm_share": 0.3,  # of a GPU's memory, where vLLM draws
     "weight_reward": 1.0,
     "weight_length": 0.5,
     "weight_format": 1.0,
@@ -74,6 +79,7 @@ def train(job: TrainJob) -> dict[str, Any]:
                 temperature=settings["temperature"],
                 beta=settings["beta"],
                 reward_weights=weights,
+                **_drawn_by_vllm(settings, end),
             ),
             train_dataset=Dataset.from_list([{"prompt": list(ids)} for ids in kept]),
             processing_class=tokenizer,
@@ -81,6 +87,23 @@ def train(job: TrainJob) -> dict[str, Any]:
 
     result = _lora.run(job, build, reported=("loss", "reward"))
     return {"rows": len(kept), "too_long": len(prompts) - len(kept), "usual": usual, **result}
+
+
+def _drawn_by_vllm(settings: Mapping[str, Any], end: int) -> dict[str, Any]:
+    """What makes TRL draw with vLLM; nothing where it cannot.
+
+    vLLM gets the policy's weights with LoRA merged into them, which 4-bit ones and virtual tokens
+    do not allow.
+    """
+    if settings["method"] != "lora" or not (torch.cuda.is_available() and is_vllm_available()):
+        return {}
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_gpu_memory_utilization": settings["vllm_share"],
+        "vllm_max_model_length": settings["max_length"],
+        "generation_kwargs": {"stop_token_ids": [end]},  # it knows the model's own ends alone
+    }
 
 
 def _weights(settings: Mapping[str, Any]) -> list[float]:
