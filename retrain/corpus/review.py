@@ -7,7 +7,7 @@ to be. The last one of a row counts. A program may write it as well. Stage `writ
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,10 @@ def digest(folder: Path) -> str | None:
     return sha256(path) if path.exists() else None
 
 
-def heeded(folder: Path, rows: Iterator[Row], counts: Counter[str] | None = None) -> Iterator[Row]:
-    """The rows as people left them, without those that they dropped; tells what became of them."""
-    said = verdicts(folder)
+def heeded(
+    said: Mapping[str, Row], rows: Iterable[Row], counts: Counter[str] | None = None
+) -> Iterator[Row]:
+    """The rows as their `verdicts` leave them, without the dropped; counts what became of them."""
     for row in rows:
         verdict = said.get(row["id"])
         if verdict is not None and counts is not None:

@@ -46,14 +46,19 @@ def write(folder: Path, settings: Settings, system: str = "", by: str = BY[0]) -
         return known
     (folder / f"{NAME}.json").unlink(missing_ok=True)
     (folder / FOLDER).mkdir(exist_ok=True)
-    reviewed = Counter[str]()
-    splits = split(_kept(folder, reviewed), share, by)
+    said, reviewed = review.verdicts(folder), Counter[str]()
+
+    def kept(counts: Counter[str] | None = None) -> Iterator[Row]:
+        return review.heeded(said, lines_of(folder / "rows.jsonl"), counts)
+
+    splits = split(kept(reviewed), share, by)
     for old in (folder / FOLDER).glob("*.jsonl"):
         old.unlink()
-    taught = {name for row in _kept(folder) for name in kinds.of(row).teaches}
+    taught = {name for row in kept() for name in kinds.of(row).teaches}
     for form in (one for one in FORMS if forms.source(one) in taught):
         for part in SPLITS:
-            rows = _rows(folder, form, part, splits, system)
+            own = (row for row in kept() if splits[row["id"]] == part)
+            rows = (one for row in own for one in examples(row, form, system))
             write_rows(folder / FOLDER / f"{form}.{part}.jsonl", rows)
     counted = Counter(splits.values())
     files = {path.name: sha256(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))}
@@ -86,19 +91,6 @@ def examples(row: Row, form: str, system: str = "") -> Iterator[Row]:
         if formed is not None:
             named = f"{row['id']}-{left}" if left else row["id"]
             yield {**formed, "origin": {**origin, "id": named}}
-
-
-def _rows(
-    folder: Path, form: str, part: str, splits: Mapping[str, str], system: str
-) -> Iterator[Row]:
-    for row in _kept(folder):
-        if splits[row["id"]] == part:
-            yield from examples(row, form, system)
-
-
-def _kept(folder: Path, counts: Counter[str] | None = None) -> Iterator[Row]:
-    """The rows that count, as reviewers left them."""
-    return review.heeded(folder, lines_of(folder / "rows.jsonl"), counts)
 
 
 def are_whole(folder: Path, files: Mapping[str, str]) -> bool:

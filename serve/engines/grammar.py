@@ -1,8 +1,8 @@
 """Holding an answer to a JSON schema while it is drawn: which tokens may come next (llguidance)."""
 
 import threading
-from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +29,20 @@ WATCHED = 48  # tokens before the end of the room, from which on the way out is 
 SPARE = 3  # tokens: the last one drawn freely may be the first byte of a character
 
 
+@dataclass(frozen=True)
+class Marks:
+    """The tokens of single ASCII characters with which JSON is closed."""
+
+    closing: tuple[int, ...]
+    letter: int
+    quote: int
+
+
 class Matcher:
     """Where one draft stands in its schema, and how it gets out before its room ends."""
 
-    def __init__(self, matcher: LLMatcher, size: int, single: Callable[[str], int]) -> None:
-        self._matcher, self._size = matcher, size
-        self._closing = [single(mark) for mark in CLOSING]
-        self._letter, self._quote = single(LETTER), single(QUOTE)
+    def __init__(self, matcher: LLMatcher, size: int, marks: Marks) -> None:
+        self._matcher, self._size, self._marks = matcher, size, marks
         self._need: int | None = None
         self.hurried = False
         """Whether it had to be closed because the room was at its end."""
@@ -80,9 +87,10 @@ class Matcher:
         return way
 
     def _next(self, ahead: LLMatcher) -> int:
-        if ahead.validate_tokens([self._letter]) and ahead.validate_tokens([self._quote]):
-            return self._quote  # in a string
-        for token in self._closing:
+        letter, quote = self._marks.letter, self._marks.quote
+        if ahead.validate_tokens([letter]) and ahead.validate_tokens([quote]):
+            return quote  # in a string
+        for token in self._marks.closing:
             if ahead.validate_tokens([token]):
                 return token
         return int(self._mask(ahead).int().argmax())
@@ -99,11 +107,13 @@ class Grammars:
 
     def matcher(self, schema: str) -> Matcher:
         """A new matcher at the beginning of a JSON schema. Raises Unsupported."""
-        return Matcher(self._compiled(schema).deep_copy(), self._size, self._single)
+        return Matcher(self._compiled(schema).deep_copy(), self._size, self._marks)
 
-    def _single(self, mark: str) -> int:
-        """The token of one ASCII character."""
-        return int(self._tokenizer().greedy_tokenize(mark)[0])
+    @cached_property
+    def _marks(self) -> Marks:
+        single = self._tokenizer().greedy_tokenize
+        closing = tuple(int(single(mark)[0]) for mark in CLOSING)
+        return Marks(closing, int(single(LETTER)[0]), int(single(QUOTE)[0]))
 
     def _compile(self, schema: str) -> LLMatcher:
         try:
