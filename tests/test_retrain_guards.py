@@ -141,6 +141,14 @@ def test_knowledge_lost_fires() -> None:
     assert lost is not None and not lost.held and lost.champion == 1
 
 
+def test_what_is_written_to_people_is_told_without_its_words() -> None:
+    """A guard's words go into logs and the record, where forgetting a user does not reach."""
+    told = check("degeneration", lambda q: "Ada! " * 99 if "door number" in q else well(q)).detail
+    assert told.startswith("3 of 7") and "Ada" not in told and "held-out feedback" in told
+    told = check("degeneration", lambda q: well(q) if "door number" in q else "Ada! " * 99).detail
+    assert told.startswith("4 of 7") and "'Ada! Ada!" in told
+
+
 def test_bye_fires_and_a_wish_for_half_the_length_does_not() -> None:
     assert not check("length", lambda q: "Bye!").held
     assert check("length", lambda q: SENTENCE[: len(SENTENCE) // 2 + 12]).held

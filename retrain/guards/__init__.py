@@ -67,6 +67,15 @@ class Bench:
                 self.beat()
         return [self._answers[key] for key in keys]
 
+    def quote(self, messages: Messages, answer: Written) -> str:
+        """The beginning of an answer, on one line; nothing of one to what people here wrote.
+
+        It may repeat them, and what a guard says is kept where forgetting does not reach.
+        """
+        if messages in (*self.prompts, *self.answer_first):
+            return "an answer to held-out feedback"
+        return repr(" ".join(answer.text.split())[:80])
+
     def written(self) -> int:
         """How many answers were written so far."""
         return len(self._answers)
@@ -99,11 +108,6 @@ class Guard:
 def asked(question: str) -> Messages:
     """A conversation that opens with the question."""
     return [{"role": "user", "content": question}]
-
-
-def quoted(text: str) -> str:
-    """The beginning of an answer, on one line."""
-    return repr(" ".join(text.split())[:80])
 
 
 def names() -> list[str]:

@@ -6,7 +6,7 @@ of its 4-grams of tokens were there before in it.
 
 from collections.abc import Sequence
 
-from retrain.guards import Bench, Guard, quoted
+from retrain.guards import Bench, Guard
 from retrain.guards._faults import check_faults
 
 
@@ -27,5 +27,6 @@ def is_broken(text: str, token_ids: Sequence[int]) -> bool:
 
 
 def _broken(bench: Bench, adapter: str | None) -> list[str]:
-    answers = bench.write(bench.sample(), adapter)
-    return [quoted(a.text) for a in answers if is_broken(a.text, a.token_ids)]
+    asked = bench.sample()
+    answers = zip(asked, bench.write(asked, adapter), strict=True)
+    return [bench.quote(m, a) for m, a in answers if is_broken(a.text, a.token_ids)]

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from prompts.answer_first import DELIMITER
-from retrain.guards import Bench, Guard, Written, asked, quoted
+from retrain.guards import Bench, Guard, Written, asked
 from retrain.guards._faults import check_faults
 from retrain.guards._pairs import Pair, pairs
 
@@ -74,11 +74,16 @@ def _list_fault(text: str, finished: bool) -> str | None:
 
 
 def _out_of_form(bench: Bench, asked_for: Sequence[Pair], adapter: str | None) -> list[str]:
-    answers = bench.write([asked(one["question"]) for one in asked_for], adapter)
-    faults = [fault(a, one["form"]) for one, a in zip(asked_for, answers, strict=True)]
-    return [f"{f} in {quoted(a.text)}" for f, a in zip(faults, answers, strict=True) if f]
+    questions = [asked(one["question"]) for one in asked_for]
+    found = []
+    for one, messages, answer in zip(
+        asked_for, questions, bench.write(questions, adapter), strict=True
+    ):
+        if wrong := fault(answer, one["form"]):
+            found.append(f"{wrong} in {bench.quote(messages, answer)}")
+    return found
 
 
 def _without_conclusion(bench: Bench, adapter: str | None) -> list[str]:
-    answers = bench.write(bench.answer_first, adapter)
-    return [f"no {DELIMITER} in {quoted(a.text)}" for a in answers if DELIMITER not in a.text]
+    answers = zip(bench.answer_first, bench.write(bench.answer_first, adapter), strict=True)
+    return [f"no {DELIMITER} in {bench.quote(m, a)}" for m, a in answers if DELIMITER not in a.text]

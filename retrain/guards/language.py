@@ -8,7 +8,7 @@ Chinese is chance. An answer is strange when it is surely in another language th
 """
 
 from retrain.curate.language import language
-from retrain.guards import Bench, Guard, Messages, asked, quoted
+from retrain.guards import Bench, Guard, Messages, asked
 from retrain.guards._faults import check_faults
 from retrain.guards._pairs import pairs
 
@@ -37,7 +37,7 @@ def _languages(bench: Bench) -> list[tuple[Messages, str]]:
 def _strange(bench: Bench, asked_in: list[tuple[Messages, str]], adapter: str | None) -> list[str]:
     answers = bench.write([messages for messages, _ in asked_in], adapter)
     found = []
-    for (_, wanted), answer in zip(asked_in, answers, strict=True):
+    for (messages, wanted), answer in zip(asked_in, answers, strict=True):
         if (given := language(answer.text)) not in (None, wanted):
-            found.append(f"{given} for {wanted}, {quoted(answer.text)}")
+            found.append(f"{given} for {wanted}, {bench.quote(messages, answer)}")
     return found
