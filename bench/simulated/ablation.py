@@ -5,9 +5,11 @@ import shutil
 from collections.abc import Iterator
 
 from simulated import Figure, World
-from simulated.drafts import COMPARISONS, PEOPLE, UNSEEN, WRONG
+from simulated.drafts import PEOPLE, UNSEEN, WRONG
 from simulated.wishes import Comparer, brevity, compare, preferred
 
+COMPARISONS = 60
+HELD_OUT = 0.33  # of them: enough to judge by, and the dear part is short
 DRAFTS = 4  # of each prompt: groups are more than pairs
 RECIPES = {
     "SFT only": 'stages = [{trainer = "sft"}]',
@@ -21,7 +23,7 @@ RECIPES = {
 def run(world: World) -> Iterator[Figure]:
     """One cycle of comparisons and thumbs, learned in five ways from the same database."""
     unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + COMPARISONS]
-    with world.server("feedback") as server:
+    with world.server("feedback", holdout_share=HELD_OUT) as server:
         people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
         compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
     for name, recipe in RECIPES.items():
@@ -29,7 +31,7 @@ def run(world: World) -> Iterator[Figure]:
         shutil.copytree(world.folder / "feedback", home, dirs_exist_ok=True)
         path = home / "recipe.toml"
         path.write_text(recipe)
-        with world.server(home.name) as server:
+        with world.server(home.name, holdout_share=HELD_OUT) as server:
             ran = server.retrain(path if recipe else None)
             world.tell(f"{name}: {ran['message']}")
             wins = preferred(server, unseen) if ran["state"] == "promoted" else 0.0

@@ -46,7 +46,8 @@ def compare(
 ) -> int:
     """Each prompt gets `n` drafts, and one of the people picks; returns the tokens written.
 
-    Where it is `graded`, they also give a thumb down to the draft that they like least.
+    Where it is `graded`, they also give a thumb up to their pick, and one down to the draft that
+    they like least.
     """
     server.meet([person.user for person in people])
 
@@ -65,7 +66,8 @@ def compare(
         )
         if graded:
             worst = min(drafts, key=lambda id: person.likes(drafts[id]))
-            server.feed_back(person.user, kind="rating", completion_id=worst, value=-1)
+            for draft, value in {chosen: 1, worst: -1}.items():
+                server.feed_back(person.user, kind="rating", completion_id=draft, value=value)
         return int(asked["usage"]["completion_tokens"])
 
     return sum(all_at_once(one, list(enumerate(prompts))))
