@@ -320,6 +320,19 @@ def test_a_run_goes_on_where_its_session_has_no_niceness_to_set(tmp_path: Path) 
         f"loop.AUTOGROUP = Path({str(tmp_path)!r}); loop.give_way()\n"
         "print(os.nice(0) >= loop.PATIENT)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     assert done.stdout == "True\n", done.stderr
     assert f"{tmp_path} was left as it is: Is a directory" in done.stderr
+
+
+def test_a_run_that_was_started_by_hand_leaves_the_terminals_session_alone(tmp_path: Path) -> None:
+    group = tmp_path / "autogroup"
+    code = (
+        "import os; from pathlib import Path; from retrain import loop\n"
+        f"loop.AUTOGROUP = Path({str(group)!r}); loop.give_way()\n"
+        "print(os.nice(0) >= loop.PATIENT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+    assert not group.exists()
