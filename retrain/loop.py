@@ -93,8 +93,8 @@ def give_way() -> None:
     if hasattr(os, "nice"):
         os.nice(PATIENT)
     # Linux shares the processor among sessions first, and a run is a session of its own: there its
-    # niceness counts for nothing unless the session has it too (sched(7), autogroup). Where somebody
-    # started it by hand, the session is their terminal's, with all else that they work on there.
+    # niceness counts for nothing unless the session has it too (sched(7), autogroup). Started by
+    # hand, its session is the terminal's, with all else that somebody works on there.
     if not hasattr(os, "getsid") or os.getsid(0) != os.getpid():
         return
     try:
