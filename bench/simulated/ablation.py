@@ -13,7 +13,7 @@ HELD_OUT = 0.33  # of them: enough to judge by, and the dear part is short
 DRAFTS = 4  # of each prompt: groups are more than pairs
 RECIPES = {
     "SFT only": 'stages = [{trainer = "sft"}]',
-    "DPO": 'stages = [{trainer = "dpo"}]',
+    "DPO": 'stages = [{trainer = "dpo", epochs = 1.0}]',  # a group is three pairs
     "KTO": 'stages = [{trainer = "kto"}]',
     "offline GRPO": 'stages = [{trainer = "grpo"}]',
     "decided": "",
@@ -21,18 +21,25 @@ RECIPES = {
 
 
 def run(world: World) -> Iterator[Figure]:
-    """One cycle of comparisons and thumbs, learned in five ways from the same database."""
+    """One cycle of comparisons and thumbs, learned in five ways from the same database.
+
+    A home whose run came to its end is asked, and not trained again.
+    """
     unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + COMPARISONS]
-    with world.server("feedback", holdout_share=HELD_OUT) as server:
-        people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
-        compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
+    whole = world.folder / "feedback" / "whole"
+    if not whole.exists():
+        with world.server("feedback", holdout_share=HELD_OUT) as server:
+            people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
+            compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
+        whole.touch()
     for name, recipe in RECIPES.items():
         home = world.folder / name.replace(" ", "-").lower()
-        shutil.copytree(world.folder / "feedback", home, dirs_exist_ok=True)
+        if not home.exists():
+            shutil.copytree(world.folder / "feedback", home)
         path = home / "recipe.toml"
         path.write_text(recipe)
         with world.server(home.name, holdout_share=HELD_OUT) as server:
-            ran = server.retrain(path if recipe else None)
+            ran = server.last_run() or server.retrain(path if recipe else None)
             world.tell(f"{name}: {ran['message']}")
             wins = preferred(server, unseen) if ran["state"] == "promoted" else 0.0
         better = re.search(r"better on \d+ of \d+ held-out", ran["message"])
