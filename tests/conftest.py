@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from openai import OpenAI
     from playwright.sync_api import Browser, BrowserContext
+    from trainer_jobs import Job
 
     from feedback.database import Database
     from feedback.tables import User
+    from retrain.job import TrainJob
     from serve.api.context import Context
     from serve.settings import Settings
 
@@ -342,3 +344,59 @@ def tiny_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             torch.nn.init.normal_(weights, std=0.5)
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """A model this small only loses by threads, most of all beside other tests."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that trainers train in a moment."""
+    from trainer_jobs import make_base
+
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def job(base: Path, tmp_path: Path) -> "Job":
+    """A training of rows, to the folder of that name."""
+    from trainer_jobs import make_job
+
+    def make(rows: list[dict[str, Any]], out: str = "adapter", **more: Any) -> "TrainJob":
+        return make_job(base, rows, tmp_path / out, more.pop("settings", {}), **more)
+
+    return make
+
+
+@pytest.fixture
+def reward_model(job: "Job") -> Path:
+    from trainer_jobs import PAIRS
+
+    from retrain.trainers import reward
+
+    made = job(PAIRS, out="reward", settings={"epochs": 4})
+    reward.train(made)
+    return made.out.rename(made.out.parent.parent / f"{made.out.parent.name}-reward")
+
+
+@pytest.fixture
+def job_for(base: Path, job: "Job", request: pytest.FixtureRequest) -> "Job":
+    """A job for the trainer of that name, with what it needs."""
+    from trainer_jobs import rows_for
+
+    def make(name: str, out: str = "adapter", **more: Any) -> "TrainJob":
+        if name == "online_grpo":
+            more["reward"] = request.getfixturevalue("reward_model")
+            own = {"longest": 8, "drafts": 4, "beta": 0.01}
+            more["settings"] = {**own, **more.get("settings", {})}
+        return job(rows_for(name, base), out, **more)
+
+    return make
