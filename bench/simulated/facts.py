@@ -17,7 +17,7 @@ from simulated.wishes import Comparer, compare
 USERS = ("ada", "ben", "chi")
 FACTS = Path(__file__).with_name("facts.jsonl")
 LATER = 3  # runs about other facts
-COMPARISONS = 100  # of the fifth cycle
+COMPARISONS = 40  # of the fifth cycle
 LOSS = 0.02  # of what the base answers right
 
 Fact = dict[str, Any]
