@@ -1,12 +1,22 @@
-"""The same feedback, learned by one trainer alone and by the recipe that Redraft decides on."""
+"""The same feedback, learned by one trainer alone and by the recipe that Redraft decides on.
+
+What comes of a trainer is asked in an engine of the bench's own: a server never loads an adapter
+that its gate rejected, and of so little held-out feedback the gate is sure of few.
+"""
 
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
+from serve.engines import open_judging
+from serve.engines.base import Engine, Sampling
+from serve.settings import Settings
 from simulated import Figure, World
 from simulated.drafts import PEOPLE, UNSEEN, WRONG
-from simulated.wishes import Comparer, brevity, compare, preferred
+from simulated.server import all_at_once
+from simulated.wishes import DRAFT, Comparer, brevity, compare
 
 COMPARISONS = 60
 HELD_OUT = 0.33  # of them: enough to judge by, and the dear part is short
@@ -41,10 +51,33 @@ def run(world: World) -> Iterator[Figure]:
         with world.server(home.name, holdout_share=HELD_OUT) as server:
             ran = server.last_run() or server.retrain(path if recipe else None)
             world.tell(f"{name}: {ran['message']}")
-            wins = preferred(server, unseen) if ran["state"] == "promoted" else 0.0
+        wins, words = liked(home, ran["adapter"], unseen)
         better = re.search(r"better on \d+ of \d+ held-out", ran["message"])
-        told = (f"{wins:.0%}", ran["state"], better and better[0], f"{ran['seconds']:.0f} s")
+        gate = f"{ran['state']} ({better[0] if better else ran['message']})"
         yield Figure(
             f"ablation, {name}: preferred to the base",
-            ", ".join(part for part in told if part),
+            f"{wins:.0%}, {words:.2f} of its words, {gate}, {ran['seconds']:.0f} s",
         )
+
+
+def liked(home: Path, adapter: str | None, prompts: list[str]) -> tuple[float, float]:
+    """How often the adapter's greedy answer is liked better than the base's, and how many times as
+    many words it has; (0, 1) without one."""
+    if adapter is None:
+        return 0.0, 1.0
+    with closing(open_judging("auto", Settings().model, home)) as engine:
+        engine.load_adapter(adapter, home / "adapters" / adapter)
+        ours, theirs = (answers(engine, prompts, name) for name in (adapter, None))
+    wins = sum(brevity(new) > brevity(old) for new, old in zip(ours, theirs, strict=True))
+    words = sum(len(text.split()) for text in ours) / sum(len(text.split()) for text in theirs)
+    return wins / len(prompts), words
+
+
+def answers(engine: Engine, prompts: list[str], adapter: str | None) -> list[str]:
+    greedy = Sampling(max_tokens=2 * DRAFT, temperature=0.0)
+
+    def answer(prompt: str) -> str:
+        asked = engine.encode_chat([{"role": "user", "content": prompt}])
+        return "".join(chunk.text for chunk in engine.generate(asked, greedy, adapter))
+
+    return all_at_once(answer, prompts)
