@@ -159,6 +159,7 @@ def on_a_terminal(command: list[str], **environment: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_paid_twice_after_a_stop(number: signal.Signals, tmp_path: Path) -> None:
     folder, at_once = corpus(tmp_path, 40), 4
