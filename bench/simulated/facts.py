@@ -17,7 +17,8 @@ from simulated.wishes import Comparer, compare
 USERS = ("ada", "ben", "chi")
 FACTS = Path(__file__).with_name("facts.jsonl")
 LATER = 3  # runs about other facts
-COMPARISONS = 40  # of the fifth cycle
+COMPARISONS = 40  # of the fifth cycle, which learns from them alone
+STYLE = 'stages = [{trainer = "dpo"}]'
 LOSS = 0.02  # of what the base answers right
 
 Fact = dict[str, Any]
@@ -52,7 +53,9 @@ def run(world: World) -> Iterator[Figure]:
         others = [fact for fact in facts if 0 < fact["cycle"] <= LATER]
         yield Figure("the others' facts then", share(right(server, others), others))
         compare(server, world.prompts[:COMPARISONS], [Comparer(user) for user in USERS], seed=9000)
-        world.tell(server.retrain()["message"])
+        recipe = server.home / "style.toml"
+        recipe.write_text(STYLE)
+        world.tell(server.retrain(recipe)["message"])
         yield forgotten(server, LATER + 2)
 
 
