@@ -74,10 +74,30 @@ def test_some_wrong_picks_do_not_hide_a_rule() -> None:
     assert sum(choose_judge(picks(64), picks(16)).believed for _ in range(50)) >= 35
 
 
-def test_a_fit_on_what_it_is_tried_on_takes_twenty_comparisons() -> None:
+def test_a_fit_on_what_it_is_tried_on_takes_twenty_pairs_of_drafts() -> None:
     held_out = pairs(random.Random(9), 20, True)
     assert not judge_by_leaving_out(held_out[1:]).believed
     assert judge_by_leaving_out(held_out).believed
+
+
+def test_groups_of_four_say_more_each_and_coin_flips_in_them_are_not_believed_either() -> None:
+    chance = random.Random(11)
+
+    def group(rule: bool) -> Comparison:
+        four = sorted(
+            (text(chance, chance.randint(5, 90)) for _ in range(4)), key=lambda a: len(a.text)
+        )
+        pick = four.pop(0 if rule else chance.randrange(4))
+        return [(pick, other) for other in four]
+
+    def believed(rule: bool) -> int:
+        return sum(
+            judge_by_leaving_out([group(rule) for _ in range(10)]).believed for _ in range(40)
+        )
+
+    assert believed(True) >= 36
+    assert believed(False) <= 3
+    assert not judge_by_leaving_out([group(True) for _ in range(6)]).believed, "18 pairs"
 
 
 def test_drafts_of_one_comparison_are_left_out_together() -> None:
