@@ -18,7 +18,7 @@ USERS = ("ada", "ben", "chi")
 FACTS = Path(__file__).with_name("facts.jsonl")
 LATER = 3  # runs about other facts
 COMPARISONS = 40  # of the fifth cycle, which learns from them alone
-STYLE = 'stages = [{trainer = "dpo"}]'
+STYLE = 'stages = [{trainer = "dpo", signals = ["pick"]}]'
 LOSS = 0.02  # of what the base answers right
 
 Fact = dict[str, Any]
