@@ -95,7 +95,7 @@ def _selected(work: Work, rows: list[Row]) -> tuple[list[Row], list[curate.Repor
     with ExitStack() as opened:
         engine = None
         if select.needs_engine(settings.select):
-            engine = opened.enter_context(engine_with(work, [parent] if parent else []))
+            engine = opened.enter_context(engine_with(work.settings, [parent] if parent else []))
         means = select.Means(engine, parent, work.tracker.tick)
         how = (settings.select, most, settings.earlier_share, learned_until(work, parent))
         kept = select.select(rows, *how, means)

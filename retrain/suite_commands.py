@@ -1,19 +1,14 @@
 """`redraft retrain evaluate`: adapters on files of questions with known answers."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from feedback import adapters
 from feedback.database import open_database
 from serve.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from serve.engines.base import Engine
 
 BASE = "base"
 
@@ -33,11 +28,13 @@ def command(file: tuple[Path, ...], adapter: tuple[str, ...], as_json: bool) -> 
     A row of a file is {question, choices, answer: index} or {question, accept: [pattern]}.
     """
     from retrain.evaluate import suites
+    from retrain.work import engine_with
 
     settings = load_settings()
     asked = {path: suites.read_suite(path) for path in file or suites.shipped()}
     names = list(adapter) or _serving(settings)
-    with _engine(settings, names) as engine:
+    _check(settings, names)
+    with engine_with(settings, set(names) - {BASE}) as engine:
         for path, rows in asked.items():
             for name in names:
                 right = suites.answered(engine, rows, None if name == BASE else name)
@@ -63,22 +60,11 @@ def _serving(settings: Settings) -> list[str]:
     return [BASE, found.name] if found and found.base_model == settings.model else [BASE]
 
 
-@contextmanager
-def _engine(settings: Settings, names: Sequence[str]) -> Iterator["Engine"]:
-    from serve.engines import open_judging
-    from serve.engines.base import Options
-
-    options = Options(**settings.engine_options)
-    engine = open_judging(settings.engine, settings.model, settings.home, options)
-    try:
-        for name in set(names) - {BASE}:
-            folder = settings.home / "adapters" / name
-            if not folder.is_dir():
-                raise click.ClickException(
-                    f"There is no adapter {name} in {folder.parent}. `redraft adapters list` shows "
-                    "those there are."
-                )
-            engine.load_adapter(name, folder)
-        yield engine
-    finally:
-        engine.close()
+def _check(settings: Settings, names: Sequence[str]) -> None:
+    for name in set(names) - {BASE}:
+        folder = settings.home / "adapters" / name
+        if not folder.is_dir():
+            raise click.ClickException(
+                f"There is no adapter {name} in {folder.parent}. `redraft adapters list` shows "
+                "those there are."
+            )

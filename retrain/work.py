@@ -1,6 +1,6 @@
 """What the steps of a run share: its settings, its record, its folders."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +79,8 @@ def quarantine(settings: Settings, run_id: str) -> tuple[Path, dict[str, int]]:
 
 
 @contextmanager
-def engine_with(work: Work, names: list[str]) -> Iterator[Engine]:
+def engine_with(settings: Settings, names: Iterable[str]) -> Iterator[Engine]:
     """An engine with these adapters. Raises Unusable when one is gone."""
-    settings = work.settings
     options = Options(**settings.engine_options)
     engine = open_judging(settings.engine, settings.model, settings.home, options)
     try:

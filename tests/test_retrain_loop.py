@@ -67,6 +67,14 @@ def execute(settings: Settings, run_id: str, die_in: str = "none") -> int:
     return done.returncode
 
 
+def run_to_its_end(settings: Settings, database: Database, run_id: str, check: bool) -> Run:
+    """The run, after its own process worked on it; `check`: which has to end with code 0."""
+    command = [sys.executable, "-m", "retrain.loop", run_id]
+    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=check)
+    with database.reading() as session:
+        return runs.get_run(session, run_id)
+
+
 def resume(database: Database) -> str:
     with database.session() as session:
         found = runs.interrupted(session)
@@ -198,10 +206,7 @@ def test_a_corpus_that_was_changed_meanwhile_ends_the_run(
         run_id = runs.claim_run(session, {"corpus": corpora.look(folder)}).id
     with (folder / "dataset/sft.heldout.jsonl").open("a") as file:
         file.write("{}")
-    command = [sys.executable, "-m", "retrain.loop", run_id]
-    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=True)
-    with database.reading() as session:
-        run = runs.get_run(session, run_id)
+    run = run_to_its_end(settings, database, run_id, check=True)
     assert run.state == "refused"
     assert "a file was changed. Write it again: redraft corpus write --into" in run.message
     assert sealed(settings.home / "snapshots" / "s-0001") is None
@@ -213,10 +218,7 @@ def test_too_little_feedback_is_refused_with_the_reason(
     record_corrections(database, settings.model, 3)
     with database.session() as session:
         run_id = runs.claim_run(session, {}).id
-    command = [sys.executable, "-m", "retrain.loop", run_id]
-    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=True)
-    with database.reading() as session:
-        run = runs.get_run(session, run_id)
+    run = run_to_its_end(settings, database, run_id, check=True)
     assert run.state == "refused"
     assert "3 usable training rows (of 3 corrections)" in run.message
     assert run.last_feedback_seq == 3
@@ -229,10 +231,7 @@ def test_questions_that_cannot_be_asked_end_the_run_before_it_trains(
     settings = settings.model_copy(update={"suites": str(tmp_path / "nowhere.jsonl")})
     with database.session() as session:
         run_id = runs.claim_run(session, {}).id
-    command = [sys.executable, "-m", "retrain.loop", run_id]
-    subprocess.run(command, env=os.environ | environment(settings), cwd=ROOT, check=False)
-    with database.reading() as session:
-        run = runs.get_run(session, run_id)
+    run = run_to_its_end(settings, database, run_id, check=False)
     assert run.state == "failed" and run.step == "recipe"
     assert "nowhere.jsonl" in run.message and "REDRAFT_SUITES names it" in run.message
 

@@ -42,6 +42,8 @@ def run(world: World) -> Iterator[Figure]:
             people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
             compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
         whole.touch()
+    with closing(open_judging("auto", Settings().model, world.folder / "feedback")) as engine:
+        theirs = answers(engine, unseen, None)
     for name, recipe in RECIPES.items():
         home = world.folder / name.replace(" ", "-").lower()
         if not home.exists():
@@ -51,7 +53,7 @@ def run(world: World) -> Iterator[Figure]:
         with world.server(home.name, holdout_share=HELD_OUT) as server:
             ran = server.last_run() or server.retrain(path if recipe else None)
             world.tell(f"{name}: {ran['message']}")
-        wins, words = liked(home, ran["adapter"], unseen)
+        wins, words = liked(home, ran["adapter"], unseen, theirs)
         better = re.search(r"better on \d+ of \d+ held-out", ran["message"])
         gate = f"{ran['state']} ({better[0] if better else ran['message']})"
         yield Figure(
@@ -60,14 +62,16 @@ def run(world: World) -> Iterator[Figure]:
         )
 
 
-def liked(home: Path, adapter: str | None, prompts: list[str]) -> tuple[float, float]:
+def liked(
+    home: Path, adapter: str | None, prompts: list[str], theirs: list[str]
+) -> tuple[float, float]:
     """How often the adapter's greedy answer is liked better than the base's, and how many times as
     many words it has; (0, 1) without one."""
     if adapter is None:
         return 0.0, 1.0
     with closing(open_judging("auto", Settings().model, home)) as engine:
         engine.load_adapter(adapter, home / "adapters" / adapter)
-        ours, theirs = (answers(engine, prompts, name) for name in (adapter, None))
+        ours = answers(engine, prompts, adapter)
     wins = sum(brevity(new) > brevity(old) for new, old in zip(ours, theirs, strict=True))
     words = sum(len(text.split()) for text in ours) / sum(len(text.split()) for text in theirs)
     return wins / len(prompts), words

@@ -32,7 +32,7 @@ def evaluate(work: Work, folder: Path) -> dict[str, Any]:
     rows = read_rows(work.folder / "curate" / ROWS)
     items = held_out_items(rows)
     verdict = judge_of(taught_comparisons(rows), items)
-    with engine_with(work, [candidate, *([against] if against else [])]) as engine:
+    with engine_with(work.settings, [candidate, *([against] if against else [])]) as engine:
         scored = measure(engine, items, against, candidate, work.tracker.tick)
         gains = gains_of(scored)
         if verdict.believed:
