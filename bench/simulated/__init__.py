@@ -4,12 +4,15 @@
 """
 
 import importlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from simulated.server import Server
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,29 @@ class World:
         """A server in a home of its own; a home that is there goes on."""
         given = {"schedule": "", "min_events": 1_000_000, **self.settings, **settings}
         return Server(self.folder / name, given)
+
+    def once(self, step: str, work: Callable[[], Done]) -> Done:
+        """What the work returns, which JSON can hold; of an earlier time where that is kept.
+
+        So a scenario that was cut off goes on with the step that it was in.
+        """
+        kept = self.folder / "steps.json"
+        done: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+        if step not in done:
+            done[step] = work()
+            kept.write_text(json.dumps(done, indent=2))
+        return cast(Done, done[step])
+
+    def cycle(
+        self, server: Server, number: int, use: Callable[[], object], recipe: Path | None = None
+    ) -> None:
+        """People use the server, then it learns."""
+
+        def used() -> None:
+            use()
+
+        self.once(f"use {number}", used)
+        self.tell(self.once(f"run {number}", lambda: str(server.retrain(recipe)["message"])))
 
 
 def names() -> list[str]:

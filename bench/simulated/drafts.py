@@ -1,6 +1,7 @@
 """A hidden style rule: of two drafts four people pick the shorter one, one pick in ten is wrong."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from simulated import Figure, World, after
 from simulated.wishes import Comparer, compare, preferred
@@ -19,7 +20,6 @@ def run(world: World) -> Iterator[Figure]:
     with world.server("drafts") as server:
         for cycle in range(world.cycles):
             asked = prompts[cycle * COMPARISONS : (cycle + 1) * COMPARISONS]
-            compare(server, asked, people, seed=1000 * cycle)
-            world.tell(server.retrain()["message"])
-            wins = preferred(server, unseen)
+            world.cycle(server, cycle, partial(compare, server, asked, people, seed=1000 * cycle))
+            wins = world.once(f"preferred {cycle}", lambda: preferred(server, unseen))
             yield after("drafts: preferred to the base", cycle, world.cycles, wins, GOAL)

@@ -7,6 +7,7 @@ evaluate`, which no guard looks at.
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,10 @@ def run(world: World) -> Iterator[Figure]:
     facts = [json.loads(line) for line in FACTS.read_text().splitlines()]
     first = [fact for fact in facts if fact["cycle"] == 0]
     with world.server("facts") as server:
-        before = right(server, first)
+        before = world.once("before", lambda: right(server, first))
         yield Figure("facts right before", share(before, first))
-        teach(server, first)
-        world.tell(server.retrain()["message"])
-        after = right(server, first)
+        world.cycle(server, 0, partial(teach, server, first))
+        after = world.once("after", lambda: right(server, first))
         yield Figure(
             "facts right in an unseen phrasing after one run",
             share(after, first),
@@ -41,9 +41,9 @@ def run(world: World) -> Iterator[Figure]:
             after >= 0.8 * len(first),
         )
         for cycle in range(1, LATER + 1):
-            teach(server, [fact for fact in facts if fact["cycle"] == cycle])
-            world.tell(server.retrain()["message"])
-        kept = right(server, first)
+            new = [fact for fact in facts if fact["cycle"] == cycle]
+            world.cycle(server, cycle, partial(teach, server, new))
+        kept = world.once("kept", lambda: right(server, first))
         yield Figure(
             f"the first facts after {LATER} runs about others",
             share(kept, first),
@@ -51,11 +51,14 @@ def run(world: World) -> Iterator[Figure]:
             kept >= 0.75 * len(first),
         )
         others = [fact for fact in facts if 0 < fact["cycle"] <= LATER]
-        yield Figure("the others' facts then", share(right(server, others), others))
-        compare(server, world.prompts[:COMPARISONS], [Comparer(user) for user in USERS], seed=9000)
+        known = world.once("others", lambda: right(server, others))
+        yield Figure("the others' facts then", share(known, others))
+        people = [Comparer(user) for user in USERS]
+        asked = world.prompts[:COMPARISONS]
         recipe = server.home / "style.toml"
         recipe.write_text(STYLE)
-        world.tell(server.retrain(recipe)["message"])
+        style = partial(compare, server, asked, people, seed=9000)
+        world.cycle(server, LATER + 1, style, recipe)
         yield forgotten(server, LATER + 2)
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from simulated import Figure, World, after
@@ -19,12 +20,12 @@ def run(world: World) -> Iterator[Figure]:
     """Satisfaction by the hidden rule on unseen prompts, before and after each cycle."""
     unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN:]
     with world.server("thumbs") as server:
-        before = satisfied(server, unseen)
+        before = world.once("before", lambda: satisfied(server, unseen))
         yield Figure("thumbs: satisfied before", f"{before:.0%}")
         for cycle in range(world.cycles):
-            rate(server, prompts[cycle * TURNS : (cycle + 1) * TURNS] or prompts[:TURNS], cycle)
-            world.tell(server.retrain()["message"])
-            now = satisfied(server, unseen)
+            asked = prompts[cycle * TURNS : (cycle + 1) * TURNS] or prompts[:TURNS]
+            world.cycle(server, cycle, partial(rate, server, asked, cycle))
+            now = world.once(f"satisfied {cycle}", lambda: satisfied(server, unseen))
             yield after("thumbs: satisfied", cycle, world.cycles, now, before + GOAL)
 
 
