@@ -169,16 +169,38 @@ def test_kto_refuses_thumbs_of_one_direction_and_batches_of_one(job: Job) -> Non
         kto.train(job(THUMBS, settings={"batch_size": 1}))
 
 
-def test_kto_fills_every_batch_with_both_sides_and_mismatched_answers() -> None:
-    rows = [{"completion_ids": [n], "label": n % 5 == 0} for n in range(25)]
-    order = kto.arranged(rows, count=60, batch=10, seed=7)
+def test_kto_fills_every_batch_with_both_sides() -> None:
+    rows = [{"label": n % 5 == 0} for n in range(25)]
+    order = kto.order(rows, count=58, batch=10, seed=7)
     assert len(order) == 60
-    batches = [order[first : first + 10] for first in range(0, 60, 10)]
-    for batch in batches:
-        assert 1 <= sum(row["label"] for row in batch) <= 3
-        mismatched = [row["KL_completion_ids"] for row in batch]
-        assert sorted(mismatched) == sorted(row["completion_ids"] for row in batch)
-        assert all(row["KL_completion_ids"] != row["completion_ids"] for row in batch)
-    seen = [row["completion_ids"][0] for row in order]
-    assert sorted(seen[:25]) == sorted(seen[25:50]) == list(range(25)) != seen[:25]
-    assert seen[:25] != seen[25:50]
+    for first in range(0, 60, 10):
+        assert 1 <= sum(rows[number]["label"] for number in order[first : first + 10]) <= 3
+    assert sorted(order[:25]) == sorted(order[25:50]) == list(range(25)) != order[:25]
+    assert order[:25] != order[25:50]
+
+
+def test_kto_mismatches_with_answers_to_other_prompts() -> None:
+    rows = [{"prompt_ids": [n // 3], "completion_ids": [n]} for n in range(12)]
+    made = kto.mismatched(rows, seed=7)
+    others = [row["KL_completion_ids"][0] for row in made]
+    assert sorted(others) == list(range(12))
+    assert all(other // 3 != row["prompt_ids"][0] for other, row in zip(others, made, strict=True))
+    lonely = [{"prompt_ids": [1], "completion_ids": [n]} for n in range(2)]
+    assert [row["KL_completion_ids"] for row in kto.mismatched(lonely, seed=7)] == [[1], [0]]
+
+
+def test_kto_asks_the_reference_about_each_row_once(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rounds there are; and it says what the policy says before its first step."""
+    asked = []
+    plain = kto.OrderedKTOTrainer.compute_ref_log_probs
+
+    def counted(trainer: Any, model: Any, inputs: Any) -> Any:
+        asked.append(len(inputs["label"]))
+        return plain(trainer, model, inputs)
+
+    monkeypatch.setattr(kto.OrderedKTOTrainer, "compute_ref_log_probs", counted)
+    result = kto.train(job(THUMBS, settings={"batch_size": 2, "min_steps": 4}))
+    assert sum(asked) == len(THUMBS) < 2 * result["steps"]
+    assert result["loss_first"] == pytest.approx(0.5, abs=1e-4)  # the policy is the reference yet

@@ -42,7 +42,8 @@ def train(job: TrainJob) -> dict[str, Any]:
     count = round(len(kept) * _lora.epochs(settings, len(kept)))
 
     def build(scratch: str) -> KTOTrainer:
-        trainer = ArrangedKTOTrainer(
+        trainer = OrderedKTOTrainer(
+            order=order(kept, count, settings["batch_size"], job.seed),
             model=_lora.open_model(job, settings),  # TRL freezes a copy of its adapter as reference
             args=_lora.arguments(
                 KTOConfig,
@@ -50,15 +51,15 @@ def train(job: TrainJob) -> dict[str, Any]:
                 job,
                 settings,
                 max_length=None,
-                num_train_epochs=1,
+                num_train_epochs=1,  # all rounds are in the order
                 train_sampling_strategy="sequential",
                 beta=settings["beta"],
                 desirable_weight=up,
                 undesirable_weight=down,
+                # Once, not each time that a row comes round; not in 4 bits, as in `dpo`.
+                precompute_ref_log_probs=settings["method"] != "qlora",
             ),
-            train_dataset=Dataset.from_list(
-                arranged(kept, count, settings["batch_size"], job.seed)
-            ),
+            train_dataset=Dataset.from_list(mismatched(kept, job.seed)),
             processing_class=tokenizer,
         )
         _head.score_completions_only(trainer.model)
@@ -85,32 +86,46 @@ def weights(labels: Sequence[bool]) -> tuple[float, float]:
     return 1.0, max(1.0, ups / downs / MOST)
 
 
-def arranged(rows: Sequence[Encoded], count: int, batch: int, seed: int) -> list[Encoded]:
-    """At least `count` rows in whole batches, shuffled anew each round, ups and downs mixed evenly.
+def mismatched(rows: Sequence[Encoded], seed: int) -> list[Encoded]:
+    """Each row with the answer to another prompt as well, of which the KL term is estimated.
 
-    TRL walks through them in this order. Each prompt also gets the answer of the row before it in
-    its batch: the mismatched pairs of which the KL term is estimated.
+    The pairs stay as they are, so that the reference is asked about each of them once. Where half
+    of the rows or more have one prompt, some get another answer to their own.
     """
-    draw, order = random.Random(seed), list[Encoded]()  # noqa: S311 - an order, no secret
-    wanted = -(-count // batch) * batch
-    while len(order) < wanted:
-        order += _mixed(rows, draw)
-    batches = [order[first : first + batch] for first in range(0, wanted, batch)]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        alike.setdefault(tuple(row["prompt_ids"]), []).append(number)
+    groups = list(alike.values())
+    random.Random(seed).shuffle(groups)  # noqa: S311 - an order, no secret
+    numbers = [number for group in groups for number in group]
+    away = min(max(map(len, groups)), len(rows) - 1)
+    partner = dict(zip(numbers, numbers[away:] + numbers[:away], strict=True))
     return [
-        {**row, "KL_completion_ids": before["completion_ids"]}
-        for one in batches
-        for row, before in zip(one, [one[-1], *one[:-1]], strict=True)
+        {**row, "KL_completion_ids": rows[partner[number]]["completion_ids"]}
+        for number, row in enumerate(rows)
     ]
 
 
-def _mixed(rows: Sequence[Encoded], draw: random.Random) -> list[Encoded]:
-    """The rows in a random order in which each stretch has its share of both labels."""
+def order(rows: Sequence[Encoded], count: int, batch: int, seed: int) -> list[int]:
+    """Numbers of at least `count` rows in whole batches, in which TRL walks through them.
+
+    They are shuffled anew each round, ups and downs mixed evenly.
+    """
+    draw, found = random.Random(seed), list[int]()  # noqa: S311 - an order, no secret
+    wanted = -(-count // batch) * batch
+    while len(found) < wanted:
+        found += _mixed(rows, draw)
+    return found[:wanted]
+
+
+def _mixed(rows: Sequence[Encoded], draw: random.Random) -> list[int]:
+    """The rows' numbers in a random order in which each stretch has its share of both labels."""
     placed = []
     for label in (True, False):
-        side = [row for row in rows if row["label"] is label]
+        side = [number for number, row in enumerate(rows) if row["label"] is label]
         draw.shuffle(side)
-        placed += [((n + draw.random()) / len(side), row) for n, row in enumerate(side)]
-    return [row for _, row in sorted(placed, key=lambda one: one[0])]
+        placed += [((n + draw.random()) / len(side), number) for n, number in enumerate(side)]
+    return [number for _, number in sorted(placed)]
 
 
 def _encode(tokenizer: Any, row: Mapping[str, Any]) -> Encoded:
@@ -125,8 +140,15 @@ def _length(row: Mapping[str, Any]) -> int:
     return len(row["prompt_ids"]) + len(row["completion_ids"])
 
 
-class ArrangedKTOTrainer(KTOTrainer):  # type: ignore[misc]
-    """TRL's trainer over rows that are token ids, arranged in batches already."""
+class OrderedKTOTrainer(KTOTrainer):  # type: ignore[misc]
+    """TRL's trainer over rows that are token ids already, in an order of ours."""
+
+    def __init__(self, order: Sequence[int], **arguments: Any) -> None:
+        self.order = order
+        super().__init__(**arguments)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
+
+    def _get_train_sampler(self, _: Any = None) -> Sequence[int]:
+        return self.order
