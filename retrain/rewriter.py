@@ -17,14 +17,12 @@ from typing import Any
 import click
 
 from prompts import Prompt, load_prompt
-from prompts.answer_first import DELIMITER
-from prompts.rewriting import rewriting_messages
 from retrain import guards
 from retrain.job import TrainJob
 from retrain.manifest import read_rows, seal, sha256, write_json
 from retrain.rewriter_rows import example, source_of, split, stream
-from retrain.rewriter_scores import score_by_source
-from serve.engines.base import Engine, Options, Sampling
+from retrain.rewriter_scores import rewritten, score_by_source
+from serve.engines.base import Options
 from serve.engines.builtin import model_source
 from serve.settings import Settings, load_settings
 
@@ -238,7 +236,7 @@ def _score(
     engine = open_judging(settings.engine, settings.model, settings.home, options)
     try:
         engine.load_adapter("rewriter", trained)
-        return score_by_source(rows, [_rewrite(engine, prompt, row) for row in rows])
+        return score_by_source(rows, [rewritten(engine, prompt, row, "rewriter") for row in rows])
     finally:
         engine.close()
 
@@ -262,15 +260,6 @@ def _guard(settings: Settings, start: Path, trained: Path) -> guards.Guard:
             "gently with --learning-rate."
         )
     return found
-
-
-def _rewrite(engine: Engine, prompt: Prompt, row: Mapping[str, Any]) -> str:
-    """The adapter's own words, without the checks that serving adds."""
-    messages = rewriting_messages(prompt, row["history"], row["query"])
-    room = 48 + 2 * len(engine.encode(row["query"]))
-    sampling = Sampling(max_tokens=room, temperature=0.0, stop=(DELIMITER,))
-    chunks = engine.generate(engine.encode_chat(messages), sampling, "rewriter")
-    return "".join(chunk.text for chunk in chunks).strip()
 
 
 def publish(trained: Path, out: Path | None, place: Path, facts: Mapping[str, Any]) -> Path:

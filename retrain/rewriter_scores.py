@@ -6,10 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from prompts import Prompt
+from prompts.answer_first import DELIMITER
+from prompts.rewriting import rewriting_messages
 from retrain.rewriter_rows import source_of
+from serve.engines.base import Engine, likeliest
 
 TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
+ROOM = 48  # tokens beyond twice the question's
 Row = Mapping[str, Any]
+
+
+def rewritten(engine: Engine, prompt: Prompt, row: Row, adapter: str | None) -> str:
+    """The adapter's own words, without the checks that serving adds."""
+    messages = rewriting_messages(prompt, row["history"], row["query"])
+    room = ROOM + 2 * len(engine.encode(row["query"]))
+    return likeliest(engine, messages, room, adapter, stop=(DELIMITER,)).strip()
 
 
 def tokens(text: str) -> list[str]:

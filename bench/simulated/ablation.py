@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from serve.engines import open_judging
-from serve.engines.base import Engine, Sampling
+from serve.engines.base import Engine, likeliest
 from serve.settings import Settings
 from simulated import Figure, World
 from simulated.drafts import PEOPLE, UNSEEN, WRONG
@@ -78,10 +78,7 @@ def liked(
 
 
 def answers(engine: Engine, prompts: list[str], adapter: str | None) -> list[str]:
-    greedy = Sampling(max_tokens=2 * DRAFT, temperature=0.0)
-
     def answer(prompt: str) -> str:
-        asked = engine.encode_chat([{"role": "user", "content": prompt}])
-        return "".join(chunk.text for chunk in engine.generate(asked, greedy, adapter))
+        return likeliest(engine, [{"role": "user", "content": prompt}], 2 * DRAFT, adapter)
 
     return all_at_once(answer, prompts)

@@ -16,7 +16,7 @@ from prompts import Prompt, load_prompt
 from retrain.evaluate.interval import paired_interval
 from retrain.evaluate.items import Item
 from retrain.evaluate.measure import Tick
-from serve.engines.base import Engine, Message, Sampling
+from serve.engines.base import Engine, Message, likeliest
 
 PROMPTS = 40  # of held-out feedback, that both answer
 PICKS = 40  # of people, that the judge is tried on
@@ -77,9 +77,9 @@ def judged(
 
 
 def _answer(engine: Engine, item: Item, adapter: str | None) -> str:
-    sampling = Sampling(max_tokens=item.max_tokens or LONGEST, temperature=0.0, stop=item.stop)
-    chunks = engine.generate(engine.encode_chat(list(item.messages)), sampling, adapter)
-    return "".join(chunk.text for chunk in chunks)
+    return likeliest(
+        engine, list(item.messages), item.max_tokens or LONGEST, adapter, stop=item.stop
+    )
 
 
 def _verdict(judge: Engine, prompt: Prompt, item: Item, texts: Texts) -> int | None:
@@ -100,7 +100,5 @@ def _asked(judge: Engine, prompt: Prompt, question: str, texts: Texts) -> int:
         {"role": "system", "content": system},
         {"role": "user", "content": user.strip()},
     ]
-    sampling = Sampling(max_tokens=VERDICT, temperature=0.0)
-    reply = "".join(c.text for c in judge.generate(judge.encode_chat(messages), sampling))
-    letters = LETTER.findall(reply)
+    letters = LETTER.findall(likeliest(judge, messages, VERDICT))
     return {"A": 1, "B": -1}.get(letters[0], 0) if letters else 0

@@ -19,7 +19,7 @@ from retrain.evaluate.items import Item
 from retrain.evaluate.measure import Gain, Tick
 from retrain.rows import CORPUS
 from retrain.terms import words
-from serve.engines.base import Engine, Sampling
+from serve.engines.base import Engine, likeliest
 
 KIND = "overlap"
 SIDES = ("candidate", "champion")
@@ -99,6 +99,4 @@ def f1(said: str, gold: str) -> float:
 
 
 def _answer(engine: Engine, item: Item, adapter: str | None) -> str:
-    sampling = Sampling(max_tokens=LONGEST, temperature=0.0)
-    chunks = engine.generate(engine.encode_chat(list(item.messages)), sampling, adapter)
-    return "".join(chunk.text for chunk in chunks)
+    return likeliest(engine, list(item.messages), LONGEST, adapter)

@@ -11,15 +11,12 @@ from statistics import fmean
 from typing import Any
 
 from prompts import load_prompt
-from prompts.answer_first import DELIMITER
-from prompts.rewriting import rewriting_messages
 from retrain.guards import Bench, Guard
 from retrain.guards._pairs import pairs
-from retrain.rewriter_scores import insert_f1, same, unchanged
-from serve.engines.base import Sampling
+from retrain.rewriter_scores import insert_f1, rewritten, same, unchanged
 
 MARGIN = 0.1
-ROOM = 48  # tokens beyond twice the question's
+PROMPT = "rewrite/adapter"
 
 
 def check(bench: Bench) -> Guard | None:
@@ -34,20 +31,14 @@ def check(bench: Bench) -> Guard | None:
 
 
 def _mean(bench: Bench, adapter: str | None) -> float:
-    return round(fmean(_score(row, _rewrite(bench, row, adapter)) for row in pairs("rewriter")), 3)
+    prompt, scores = load_prompt(PROMPT), []
+    for row in pairs("rewriter"):
+        scores.append(_score(row, rewritten(bench.engine, prompt, row, adapter)))
+        bench.beat()
+    return round(fmean(scores), 3)
 
 
 def _score(row: Mapping[str, Any], text: str) -> float:
     if unchanged(row):
         return float(same(text, row["query"]))
     return insert_f1(row["query"], text, row["rewrite"])
-
-
-def _rewrite(bench: Bench, row: Mapping[str, Any], adapter: str | None) -> str:
-    """The adapter's own words, without the checks that serving adds."""
-    messages = rewriting_messages(load_prompt("rewrite/adapter"), row["history"], row["query"])
-    room = ROOM + 2 * len(bench.engine.encode(row["query"]))
-    sampling = Sampling(max_tokens=room, temperature=0.0, stop=(DELIMITER,))
-    chunks = bench.engine.generate(bench.engine.encode_chat(list(messages)), sampling, adapter)
-    bench.beat()
-    return "".join(chunk.text for chunk in chunks).strip()

@@ -174,6 +174,19 @@ class Engine(Protocol):
         """Give back memory and threads."""
 
 
+def likeliest(
+    engine: Engine,
+    messages: Sequence[Message],
+    max_tokens: int,
+    adapter: str | None = None,
+    stop: tuple[str, ...] = (),
+) -> str:
+    """The whole answer to the messages, written greedily."""
+    greedy = Sampling(max_tokens=max_tokens, temperature=0.0, stop=stop)
+    chunks = engine.generate(engine.encode_chat(messages), greedy, adapter)
+    return "".join(chunk.text for chunk in chunks)
+
+
 @runtime_checkable
 class Reporting(Protocol):
     """An engine that is a server of its own, which may be away."""

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from retrain.manifest import read_rows
-from serve.engines.base import Engine, Sampling
+from serve.engines.base import Engine, Message, likeliest
 
 FOLDER = Path(__file__).parent
 LONGEST = 64  # tokens of an answer
@@ -99,14 +99,16 @@ def _check(row: Row) -> None:
         re.compile(pattern)
 
 
+def _asked(row: Row) -> list[Message]:
+    return [{"role": "user", "content": row["question"]}]
+
+
 def _chooses(engine: Engine, row: Row, adapter: str | None) -> bool:
-    prompt = engine.encode_chat([{"role": "user", "content": row["question"]}])
+    prompt = engine.encode_chat(_asked(row))
     scores = [fmean(engine.score(prompt, engine.encode(c), adapter)) for c in row["choices"]]
     return bool(scores.index(max(scores)) == row["answer"])
 
 
 def _writes(engine: Engine, row: Row, adapter: str | None) -> bool:
-    prompt = engine.encode_chat([{"role": "user", "content": row["question"]}])
-    greedy = Sampling(max_tokens=LONGEST, temperature=0.0)
-    text = "".join(chunk.text for chunk in engine.generate(prompt, greedy, adapter))
+    text = likeliest(engine, _asked(row), LONGEST, adapter)
     return any(re.search(pattern, text, re.I) for pattern in row["accept"])
