@@ -8,6 +8,8 @@ import click
 
 from feedback import adapters
 from feedback.database import open_database
+from feedback.errors import DatabaseBehind
+from feedback.migrate import check
 from serve.settings import Settings, load_settings
 
 BASE = "base"
@@ -51,10 +53,16 @@ def _tell(path: Path, name: str, right: Sequence[bool], as_json: bool) -> None:
 
 
 def _serving(settings: Settings) -> list[str]:
+    """The base, and what serves on top of it: nothing does where there is no record yet."""
     database = open_database(settings.database_url)
     try:
+        check(database)
         with database.reading() as session:
             found = adapters.champion(session)
+    except DatabaseBehind as behind:
+        if behind.found is not None:
+            raise
+        return [BASE]
     finally:
         database.close()
     return [BASE, found.name] if found and found.base_model == settings.model else [BASE]

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from feedback import adapters
 from feedback.database import open_database
-from feedback.migrate import migrate
+from feedback.errors import DatabaseBehind
+from feedback.migrate import downgrade, migrate
 from retrain.evaluate.suites import SuiteError, answered, chosen, read_suite, shipped
-from retrain.manifest import read_rows
 from retrain.suite_commands import command
 from serve.engines.echo import EchoEngine
+from serve.settings import load_settings
 
 
 class Liking(EchoEngine):
@@ -83,14 +85,11 @@ def test_a_setting_means_a_file_a_folder_or_what_ships(tmp_path: Path) -> None:
         chosen(str(tmp_path / "nowhere"))
 
 
-def test_the_command_asks_the_base_model_and_names_a_missing_adapter(
+def test_the_command_asks_the_base_model_where_nothing_serves_and_names_a_missing_adapter(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
     monkeypatch.setenv("REDRAFT_MODEL", str(tiny_model))
-    database = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
-    migrate(database)
-    database.close()
     path = file(tmp_path, {"question": "q", "accept": [""]}, {"question": "q", "accept": ["\x00"]})
     done = CliRunner().invoke(command, [str(path), "--json"])
     assert done.exit_code == 0, done.output
@@ -104,4 +103,25 @@ def test_the_command_asks_the_base_model_and_names_a_missing_adapter(
     }
     missing = CliRunner().invoke(command, [str(path), "--adapter", "a-0009"])
     assert missing.exit_code == 1 and "There is no adapter a-0009" in missing.output
-    assert read_rows(path)
+
+
+def test_the_command_asks_what_serves_and_wants_no_record_of_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
+    path = file(tmp_path, {"question": "q", "accept": ["a"]})
+    database = open_database(f"sqlite:///{tmp_path / 'redraft.db'}")
+    try:
+        migrate(database)
+        with database.session() as session:
+            adapters.register_adapter(
+                session, name="a-0001", base_model=load_settings().model, path="", digest=""
+            )
+            adapters.set_champion(session, "a-0001", "operator", "by hand")
+        serving = CliRunner().invoke(command, [str(path)])
+        assert serving.exit_code == 1 and "There is no adapter a-0001" in serving.output
+        downgrade(database, "0009")
+        older = CliRunner().invoke(command, [str(path)])
+        assert isinstance(older.exception, DatabaseBehind)
+    finally:
+        database.close()
