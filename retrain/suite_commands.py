@@ -27,7 +27,8 @@ BASE = "base"
 def command(file: tuple[Path, ...], adapter: tuple[str, ...], as_json: bool) -> None:
     """How many questions adapters answer right, of FILE or of the general ones that ship.
 
-    A row of a file is {question, choices, answer: index} or {question, accept: [pattern]}.
+    A row of a file is {question, choices, answer: index} or {question, accept: [pattern]}. Won and
+    lost are those that an adapter alone gets right, and those that only the first one does.
     """
     from retrain.evaluate import suites
     from retrain.work import engine_with
@@ -38,18 +39,31 @@ def command(file: tuple[Path, ...], adapter: tuple[str, ...], as_json: bool) -> 
     _check(settings, names)
     with engine_with(settings, set(names) - {BASE}) as engine:
         for path, rows in asked.items():
+            first: list[bool] = []
             for name in names:
                 right = suites.answered(engine, rows, None if name == BASE else name)
-                _tell(path, name, right, as_json)
+                first = first or right
+                told = _counted(right, first)
+                if as_json:
+                    click.echo(json.dumps({"file": path.name, "adapter": name, **told}))
+                    continue
+                beside = "" if name == names[0] else f"; {told['won']} won, {told['lost']} lost"
+                click.echo(
+                    f"{path.stem}: {name} {told['right']} of {told['rows']} right "
+                    f"({told['share']:.0%}){beside}"
+                )
 
 
-def _tell(path: Path, name: str, right: Sequence[bool], as_json: bool) -> None:
-    share = sum(right) / len(right)
-    if as_json:
-        numbers = {"right": sum(right), "rows": len(right), "share": round(share, 4)}
-        click.echo(json.dumps({"file": path.name, "adapter": name, **numbers}))
-    else:
-        click.echo(f"{path.stem}: {name} {sum(right)} of {len(right)} right ({share:.0%})")
+def _counted(right: Sequence[bool], first: Sequence[bool]) -> dict[str, float]:
+    """How many are right, and which of them only here or only with the adapter asked first."""
+    pairs = list(zip(right, first, strict=True))
+    return {
+        "right": sum(right),
+        "rows": len(right),
+        "share": round(sum(right) / len(right), 4),
+        "won": sum(here and not there for here, there in pairs),
+        "lost": sum(there and not here for here, there in pairs),
+    }
 
 
 def _serving(settings: Settings) -> list[str]:

@@ -100,9 +100,36 @@ def test_the_command_asks_the_base_model_where_nothing_serves_and_names_a_missin
         "right": 1,
         "rows": 2,
         "share": 0.5,
+        "won": 0,
+        "lost": 0,
     }
     missing = CliRunner().invoke(command, [str(path), "--adapter", "a-0009"])
     assert missing.exit_code == 1 and "There is no adapter a-0009" in missing.output
+
+
+def test_the_command_says_which_were_won_and_lost_beside_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDRAFT_HOME", str(tmp_path))
+    folder = tmp_path / "adapters" / "a-0001"
+    folder.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).write_text("{}")
+    engine = Liking("echo")
+    monkeypatch.setattr("retrain.work.open_judging", lambda *_: engine)
+    path = file(
+        tmp_path,
+        {"question": "lost", "choices": ["wrong", "right"], "answer": 1},
+        {"question": "won", "choices": ["plain", "right"], "answer": 0},
+        {"question": "both", "choices": ["x", "y"], "answer": 0},
+    )
+    asked = [str(path), "--adapter", "base", "--adapter", "a-0001"]
+    done = CliRunner().invoke(command, asked)
+    assert done.exit_code == 0, done.exception
+    assert done.output.splitlines() == [
+        "questions: base 2 of 3 right (67%)",
+        "questions: a-0001 2 of 3 right (67%); 1 won, 1 lost",
+    ]
 
 
 def test_the_command_asks_what_serves_and_wants_no_record_of_another_version(

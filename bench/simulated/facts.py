@@ -6,6 +6,7 @@ evaluate`, which no guard looks at.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -83,16 +84,17 @@ def forgotten(server: Server, cycles: int) -> Figure:
     if done.returncode:
         raise SystemExit(f"The questions were not asked:\n{done.stderr}")
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    rows = sum(line["rows"] for line in told if line["adapter"] == "base")
-    before, after = (
-        sum(line["right"] for line in told if (line["adapter"] == "base") == of_base)
-        for of_base in (True, False)
-    )
+    base, ours = Counter[str](), Counter[str]()
+    for line in told:
+        (base if line["adapter"] == "base" else ours).update(
+            {name: line[name] for name in ("right", "rows", "won", "lost")}
+        )
     return Figure(
         f"general questions answered right, base → after {cycles} cycles",
-        f"{before} → {after} of {rows}",
+        f"{base['right']} → {ours['right']} of {ours['rows']}, {ours['won']} won and "
+        f"{ours['lost']} lost",
         f"at most {LOSS:.0%} lost",
-        after >= before * (1 - LOSS),
+        ours["right"] >= base["right"] * (1 - LOSS),
     )
 
 
