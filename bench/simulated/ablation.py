@@ -8,7 +8,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from serve.engines import open_judging
 from serve.engines.base import Engine, likeliest
@@ -35,31 +37,45 @@ def run(world: World) -> Iterator[Figure]:
 
     A home whose run came to its end is asked, and not trained again.
     """
-    unseen, prompts = world.prompts[:UNSEEN], world.prompts[UNSEEN : UNSEEN + COMPARISONS]
-    whole = world.folder / "feedback" / "whole"
-    if not whole.exists():
-        with world.server("feedback", holdout_share=HELD_OUT) as server:
-            people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
-            compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
-        whole.touch()
-    with closing(open_judging("auto", Settings().model, world.folder / "feedback")) as engine:
-        theirs = answers(engine, unseen, None)
+    unseen = world.prompts[:UNSEEN]
+    world.once("feedback", lambda: give_feedback(world))
+    theirs = world.once("base", lambda: of_the_base(world, unseen))
     for name, recipe in RECIPES.items():
         home = world.folder / name.replace(" ", "-").lower()
-        if not home.exists():
-            shutil.copytree(world.folder / "feedback", home)
-        path = home / "recipe.toml"
-        path.write_text(recipe)
-        with world.server(home.name, holdout_share=HELD_OUT) as server:
-            ran = server.last_run() or server.retrain(path if recipe else None)
-            world.tell(f"{name}: {ran['message']}")
-        wins, words = liked(home, ran["adapter"], unseen, theirs)
+        ran = world.once(f"run {name}", partial(learned, world, home, recipe))
+        world.tell(f"{name}: {ran['message']}")
+        asked = partial(liked, home, ran["adapter"], unseen, theirs)
+        wins, words = world.once(f"liked {name}", asked)
         better = re.search(r"better on \d+ of \d+ held-out", ran["message"])
         gate = f"{ran['state']} ({better[0] if better else ran['message']})"
         yield Figure(
             f"ablation, {name}: preferred to the base",
             f"{wins:.0%}, {words:.2f} of its words, {gate}, {ran['seconds']:.0f} s",
         )
+
+
+def give_feedback(world: World) -> None:
+    """What all of them learn from."""
+    people = [Comparer(user, brevity, WRONG) for user in PEOPLE]
+    prompts = world.prompts[UNSEEN : UNSEEN + COMPARISONS]
+    with world.server("feedback", holdout_share=HELD_OUT) as server:
+        compare(server, prompts, people, seed=3000, n=DRAFTS, graded=True)
+
+
+def learned(world: World, home: Path, recipe: str) -> dict[str, Any]:
+    """The run that learned by a recipe, "" for the one that is decided on, in a home of its own."""
+    if not home.exists():
+        shutil.copytree(world.folder / "feedback", home)
+    path = home / "recipe.toml"
+    path.write_text(recipe)
+    with world.server(home.name, holdout_share=HELD_OUT) as server:
+        return server.last_run() or server.retrain(path if recipe else None)
+
+
+def of_the_base(world: World, prompts: list[str]) -> list[str]:
+    """What the base answers."""
+    with closing(open_judging("auto", Settings().model, world.folder / "feedback")) as engine:
+        return answers(engine, prompts, None)
 
 
 def liked(
