@@ -43,27 +43,24 @@ def command(file: tuple[Path, ...], adapter: tuple[str, ...], as_json: bool) -> 
             for name in names:
                 right = suites.answered(engine, rows, None if name == BASE else name)
                 first = first or right
-                told = _counted(right, first)
-                if as_json:
-                    click.echo(json.dumps({"file": path.name, "adapter": name, **told}))
-                    continue
-                beside = "" if name == names[0] else f"; {told['won']} won, {told['lost']} lost"
-                click.echo(
-                    f"{path.stem}: {name} {told['right']} of {told['rows']} right "
-                    f"({told['share']:.0%}){beside}"
-                )
+                _tell(path, name, right, first, as_json)
 
 
-def _counted(right: Sequence[bool], first: Sequence[bool]) -> dict[str, float]:
+def _tell(
+    path: Path, name: str, right: Sequence[bool], first: Sequence[bool], as_json: bool
+) -> None:
     """How many are right, and which of them only here or only with the adapter asked first."""
-    pairs = list(zip(right, first, strict=True))
-    return {
-        "right": sum(right),
-        "rows": len(right),
-        "share": round(sum(right) / len(right), 4),
-        "won": sum(here and not there for here, there in pairs),
-        "lost": sum(there and not here for here, there in pairs),
-    }
+    from retrain.evaluate.suites import won_and_lost
+
+    share = sum(right) / len(right)
+    won, lost = won_and_lost(right, first)
+    if as_json:
+        numbers = {"right": sum(right), "rows": len(right), "share": round(share, 4)}
+        told = {"file": path.name, "adapter": name, **numbers, "won": won, "lost": lost}
+        click.echo(json.dumps(told))
+        return
+    beside = "" if right is first else f"; {won} won, {lost} lost"
+    click.echo(f"{path.stem}: {name} {sum(right)} of {len(right)} right ({share:.0%}){beside}")
 
 
 def _serving(settings: Settings) -> list[str]:

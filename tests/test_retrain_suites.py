@@ -12,6 +12,7 @@ from feedback.database import open_database
 from feedback.errors import DatabaseBehind
 from feedback.migrate import downgrade, migrate
 from retrain.evaluate.suites import SuiteError, answered, chosen, read_suite, shipped
+from retrain.manifest import read_rows
 from retrain.suite_commands import command
 from serve.engines.echo import EchoEngine
 from serve.settings import load_settings
@@ -105,6 +106,7 @@ def test_the_command_asks_the_base_model_where_nothing_serves_and_names_a_missin
     }
     missing = CliRunner().invoke(command, [str(path), "--adapter", "a-0009"])
     assert missing.exit_code == 1 and "There is no adapter a-0009" in missing.output
+    assert read_rows(path)
 
 
 def test_the_command_says_which_were_won_and_lost_beside_the_first(

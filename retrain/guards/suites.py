@@ -10,7 +10,7 @@ other's that chance alone would give as many in CHANCE of cases at most (the sig
 from collections.abc import Sequence
 from math import comb
 
-from retrain.evaluate.suites import answered
+from retrain.evaluate.suites import answered, won_and_lost
 from retrain.guards import Bench, Guard
 
 CHANCE = 0.025
@@ -50,8 +50,7 @@ def _spare(new: Sequence[bool], old: Sequence[bool], base: Sequence[bool]) -> in
 
 
 def _spare_against(new: Sequence[bool], old: Sequence[bool]) -> int:
-    won = sum(now and not before for now, before in zip(new, old, strict=True))
-    lost = sum(before and not now for now, before in zip(new, old, strict=True))
+    won, lost = won_and_lost(new, old)
     most = max(won, 1)  # with as many lost as won nothing is worse
     while _chance(most + 1, won) > CHANCE:
         most += 1

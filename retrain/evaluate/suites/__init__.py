@@ -86,6 +86,12 @@ def answered(
         return list(pool.map(one, rows))
 
 
+def won_and_lost(new: Sequence[bool], old: Sequence[bool]) -> tuple[int, int]:
+    """How many questions only `new` gets right, and how many only `old` does."""
+    pairs = list(zip(new, old, strict=True))
+    return sum(n and not o for n, o in pairs), sum(o and not n for n, o in pairs)
+
+
 def _check(row: Row) -> None:
     if not isinstance(row["question"], str):
         raise TypeError("question is no text")
