@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from retrain_rows import comparison, correction, draft, rating
 
+from prompts.answer_first import DELIMITER
 from retrain import gate
 from retrain.evaluate.items import count_by_kind, held_out_items, taught_as_well
 from retrain.evaluate.measure import Scored, Scores, gains, measure
@@ -66,6 +67,12 @@ def test_ratings_of_one_direction_measure_nothing() -> None:
     rows = [rating(1, f"a{n}", **HELD) for n in range(9)]
     assert held_out_items(rows) == []
     assert count_by_kind(held_out_items([*rows, rating(-1, "b", **HELD)])) == {"rating": 10}
+
+
+def test_answers_to_a_rated_prompt_are_written_as_the_rated_one_was() -> None:
+    limited = draft("Yes", sampling={"max_tokens": 90}, stopped_by=DELIMITER)
+    rows = [rating(1, limited, **HELD), rating(-1, draft("No."), **HELD)]
+    assert {(i.max_tokens, i.stop) for i in held_out_items(rows)} == {(90, (DELIMITER,)), (0, ())}
 
 
 def test_a_correction_gains_what_its_likelihood_gains() -> None:

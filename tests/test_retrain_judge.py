@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from retrain.evaluate.items import Item, Passage
-from retrain.evaluate.judge import Answer, Comparison, choose_judge, fit_judge, judge_by_leaving_out
-from retrain.evaluate.written import judge_of, written_gains
+from retrain.evaluate.judge import (
+    Answer,
+    Comparison,
+    choose_judge,
+    fit_judge,
+    judge_by_leaving_out,
+    opposed,
+)
+from retrain.evaluate.written import KINDS, judge_of, written_gains
 from serve.engines import open_engine
 from serve.engines.base import Chunk, Engine, Sampling
 
@@ -114,6 +121,61 @@ def test_too_few_comparisons_are_not_believed() -> None:
         assert not choose_judge(taught, held_out).believed
 
 
+def thumbs(chance: random.Random, n: int, short_is_good: bool | None) -> list[Comparison]:
+    """Thumbs by length, opposed to each other; by a coin when `short_is_good` is None."""
+    up: list[Answer] = []
+    down: list[Answer] = []
+    for _ in range(n):
+        answer = text(chance, chance.randint(5, 90))
+        short = len(answer.text.split()) < 40
+        liked = chance.random() < 0.4 if short_is_good is None else short == short_is_good
+        (up if liked else down).append(answer)
+    return opposed(up, down)
+
+
+def test_each_thumb_of_the_rarer_side_is_opposed_to_all_of_the_other() -> None:
+    up, down = [Answer("a"), Answer("b")], [Answer("x"), Answer("y"), Answer("z")]
+    assert opposed(up, down) == [[(one, other) for other in down] for one in up]
+    assert opposed(down, up) == [[(one, other) for one in down] for other in up]
+    assert opposed(up, []) == opposed([], down) == []
+
+
+def test_thumbs_make_a_judge_and_bent_ones_make_none_that_is_believed() -> None:
+    chance = random.Random(12)
+    taught, bent, held_out = (
+        thumbs(chance, n, good) for n, good in ((80, True), (80, False), (20, True))
+    )
+    judge = fit_judge(taught, held_out, once=True)
+    assert judge.believed and judge.agreement > 0.9
+    assert judge.prefers(text(chance, 10), text(chance, 80)) > 0.8
+    assert not fit_judge(bent, held_out, once=True).believed
+
+
+def test_one_answer_that_loops_does_not_decide_what_is_believed() -> None:
+    """Repetition is rare: by the few who show it a little, one who shows it wholly is far off."""
+    chance = random.Random(14)
+    taught, held_out = thumbs(chance, 80, True), thumbs(chance, 30, True)
+    looped = Answer("over and over again " * 9)
+    slightly = Answer(" ".join(f"w{n}" for n in range(30)) + " w0 w1 w2 w3")
+    taught = opposed([one[0][0] for one in taught], [*(b for _, b in taught[0]), slightly])
+    held_out = opposed([*(one[0][0] for one in held_out), looped], [b for _, b in held_out[0]])
+    judge = fit_judge(taught, held_out, once=True)
+    assert judge.believed and judge.loss < 0.4
+
+
+def test_thumbs_by_a_coin_are_seldom_believed() -> None:
+    chance = random.Random(13)
+
+    def believed(rule: bool | None) -> int:
+        return sum(
+            fit_judge(thumbs(chance, 80, rule), thumbs(chance, 20, rule), once=True).believed
+            for _ in range(60)
+        )
+
+    assert believed(None) <= 5
+    assert believed(True) >= 57
+
+
 def items(n: int) -> list[Item]:
     chance, found = random.Random(6), []
     for i in range(n):
@@ -137,21 +199,31 @@ class Longer:
         return chunks * 3 if adapter == "long" else chunks
 
 
+def rated(compared: list[Item]) -> list[Item]:
+    """A thumb up for each picked draft, and after those one down for each of the others."""
+    up = [Item("rating", item.messages, item.good) for item in compared]
+    return up + [Item("rating", item.messages, (), item.bad) for item in compared]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("candidate", "champion", "sign"), [(None, "long", 1), ("long", None, -1)])
 def test_written_answers_are_compared_as_users_would(
-    tmp_path: Path, candidate: str | None, champion: str | None, sign: int
+    tmp_path: Path, kind: str, candidate: str | None, champion: str | None, sign: int
 ) -> None:
     held_out = items(8)
-    judge = judge_of(held_out, held_out)
+    held_out = held_out if kind == "comparison" else rated(held_out)
+    judge = judge_of(kind, held_out, held_out)
     assert judge.believed
     engine = Longer(open_engine("echo", "m", tmp_path))
-    gains = written_gains(engine, held_out, judge, champion, candidate)  # type: ignore[arg-type]
-    assert [gain.key for gain in gains] == [item.key for item in held_out]
+    gains = written_gains(engine, kind, held_out, judge, champion, candidate)  # type: ignore[arg-type]
+    assert [gain.key for gain in gains] == [item.key for item in held_out[:8]]
+    assert {gain.kind for gain in gains} == {kind}
     assert all(0 < sign * gain.gain <= 0.5 for gain in gains)
 
 
 def test_equals_gain_nothing(tmp_path: Path) -> None:
     held_out = items(6)
     engine = open_engine("echo", "m", tmp_path)
-    gains = written_gains(engine, held_out, judge_of(held_out, held_out), None, None)  # type: ignore[arg-type]
+    judge = judge_of("comparison", held_out, held_out)
+    gains = written_gains(engine, "comparison", held_out, judge, None, None)  # type: ignore[arg-type]
     assert [gain.gain for gain in gains] == pytest.approx([0.0] * 6)

@@ -58,7 +58,7 @@ def page(gain: float = 0.4, guard_held: bool = True, **changes: Any) -> str:
         "story": f"26 new events → a-0001-3f9c1e {gate.summary(decision)}",
         "snapshot": "s-0001",
         "taught_as_well": {"comparison": 3},
-        "judge": {"believed": False, "agreement": 0.5, "comparisons": 0},
+        "judge": {"comparison": {"believed": False, "agreement": 0.5, "comparisons": 0}},
         "preference": summarise(list(map(scored, items))),
         "endpoint": None,
         "overlap": None,
@@ -90,6 +90,9 @@ def page(gain: float = 0.4, guard_held: bool = True, **changes: Any) -> str:
     }
     # As it is read from files: tuples are lists, and infinity is a float still.
     return render("r-0001", json.loads(json.dumps(report)), done, gains, items)
+
+
+WIDE = {"n": 1, "wins": 0, "mean": 0.0, "low": float("-inf"), "high": float("inf")}
 
 
 def scored(item: Item) -> Scored:
@@ -135,8 +138,7 @@ def test_texts_are_escaped_and_nothing_is_fetched() -> None:
 
 
 def test_an_interval_without_an_end_can_be_drawn() -> None:
-    nothing = {"n": 1, "wins": 0, "mean": 0.0, "low": float("-inf"), "high": float("inf")}
-    html = page(intervals={"comparison": nothing})
+    html = page(intervals={"comparison": WIDE})
     assert 'x1="0.0%" x2="100.0%"' in html and "nan" not in html
 
 
@@ -146,6 +148,15 @@ def test_it_says_what_another_model_says_or_why_it_did_not() -> None:
     told = text_of(page(endpoint=said))
     assert "gauge-1 prefers the candidate's answers in 70% (55% to 85%; 9 won, 10 tied" in told
     assert "could not be asked: away &" in text_of(page(endpoint={"error": "away &"}))
+
+
+def test_it_says_what_a_gain_is() -> None:
+    assert "in nats per token" in text_of(page())
+    judge = {"believed": True, "agreement": 0.875, "comparisons": 16}
+    told = text_of(page(judge={"comparison": judge}))
+    assert "their comparisons: it called 88% of 16 held-out ones" in told
+    rated = page(judge={"rating": judge}, primary="rating", intervals={"rating": WIDE})
+    assert "of held-out pairs of a thumb up and a thumb down it put 88% in" in text_of(rated)
 
 
 def test_scales_keep_order_and_room() -> None:

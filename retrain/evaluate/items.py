@@ -49,7 +49,7 @@ class Item:
     messages: tuple[dict[str, Any], ...]
     good: Passages = ()
     bad: Passages = ()
-    max_tokens: int = 0  # of the drafts that were compared
+    max_tokens: int = 0  # of the answers that were compared or rated
     stop: tuple[str, ...] = ()  # where those end
     after: Passage | None = None  # the conclusion, where the texts are reasonings
     users: frozenset[str] = frozenset()  # who said so
@@ -88,10 +88,10 @@ def _said_by(row: Row, item: Item) -> Item:
     return replace(item, users=item.users | {row["user_id"]}, sure=sure)
 
 
-def taught_comparisons(rows: Sequence[Row]) -> list[Item]:
-    """The decided comparisons of the training rows."""
-    train = [row for row in rows if row["split"] == "train" and row["kind"] == "comparison"]
-    return [item for item in map(_item, train) if item]
+def taught_items(rows: Sequence[Row], kind: str) -> list[Item]:
+    """What the training rows say of one kind."""
+    train = [row for row in rows if row["split"] == "train"]
+    return [item for item in map(_item, train) if item and item.kind == kind]
 
 
 def taught_as_well(items: Iterable[Item], rows: Sequence[Row]) -> dict[str, int]:
@@ -130,15 +130,21 @@ def _comparison(row: Row) -> Item | None:
         return None
     drafts = [pick[0], *pick[1]]
     good, *bad = map(_passage, drafts, parts.alike(drafts))
-    stop = (DELIMITER,) if any(map(conclusion_first, drafts)) else ()
-    limit = int(pick[0]["sampling"].get("max_tokens", 0))
-    return Item("comparison", tuple(row["messages"]), (good,), tuple(bad), limit, stop)
+    return Item("comparison", tuple(row["messages"]), (good,), tuple(bad), *_ends(drafts))
+
+
+def _ends(written: Sequence[Row]) -> tuple[int, tuple[str, ...]]:
+    """(limit in tokens, stop strings) under which stored answers were written."""
+    stop = (DELIMITER,) if any(map(conclusion_first, written)) else ()
+    return int(written[0]["sampling"].get("max_tokens", 0)), stop
 
 
 def _about(row: Row, c: Row | None, good: Passages = (), bad: Passages = ()) -> Item:
     messages = tuple(row["messages"])
-    if c is None or not parts.on_reasoning(row):
+    if c is None:
         return Item(row["kind"], messages, good, bad)
+    if not parts.on_reasoning(row):
+        return Item(row["kind"], messages, good, bad, *_ends([c]))
     after = _passage(c, parts.draft(c))
     return Item(f"reasoning_{row['kind']}", messages, good, bad, after=after)
 

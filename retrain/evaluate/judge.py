@@ -1,4 +1,4 @@
-"""A judge made of held-out comparisons, for answers that nobody has compared yet.
+"""A judge made of comparisons, or of thumbs, for answers that nobody has judged yet.
 
 Scoring the logged drafts says little where both were cut off or differ in one visible way: a
 candidate that wrote shorter answers to 24 of 30 unseen prompts, as the users wished, preferred the
@@ -28,6 +28,23 @@ of drafts that have to be enough for one.
 With as few to train on as are held out, up to 7 % of coin flips are believed. A candidate that
 drifted to 0.6 of the length, while picks are coin flips, is found better by it in at most 1.2 % of
 the runs; one that writes 0.3 of the length, as users wish, nearly wherever a judge is believed.
+
+A thumb up and a thumb down are a comparison too, of answers to two prompts: each of the rarer side
+is compared with all of the other, and they count once together, so that both sides have equal say.
+There is no second judge of thumbs, as all trials on the held-out ones would hang together. How
+often one is believed, in percent, by the number of held-out thumbs, of which four in ten are up,
+with four times as many to train on (400 simulated runs each, as above):
+
+|                       | 8  | 12 | 16 | 20  | 30  | 48  |
+| --------------------- | -- | -- | -- | --- | --- | --- |
+| coin flips            | 0  | 2  | 1  | 2   | 2   | 1   |
+| up for the short ones | 73 | 95 | 98 | 100 | 100 | 100 |
+| the same, 15 % wrong  | 33 | 56 | 75 | 81  | 92  | 96  |
+| the same, bent before | 0  | 0  | 0  | 0   | 0   | 0   |
+
+In the last row those to train on were turned round. On 103 answers of the built-in model, drawn
+anew, 92 % of 30 with 15 % wrong, and 2 % of coin flips. Where each pair counts as one, and what is
+rare has no bound (one answer of a hundred loops), a single thumb took the log-loss from 0.8 to 4.2.
 """
 
 import math
@@ -42,6 +59,7 @@ from feedback.shares import wilson
 
 Vector = NDArray[np.float64]
 RIDGE = 1.0  # on standardised features: a few comparisons cannot make a weight extreme
+MOST = 3.0  # standardised difference: one answer that loops would decide everything
 GUESSING = math.log(2)  # its log-loss
 # Mean log-loss on held-out comparisons up to which a judge is believed. Of fewer than 12 that alone
 # says little (it passes 17 % of coin flips at 5, 8 % at 8), so the picks must be so many times as
@@ -70,14 +88,14 @@ Comparison = Sequence[Pair]  # the picked one with each of the others
 @dataclass(frozen=True)
 class Judge:
     """Weights of the standardised features; how it did on `n` comparisons left out of its fit,
-    which are `pairs` pairs of drafts."""
+    which are `pairs` pairs of answers."""
 
     weights: Vector
     scale: Vector
     agreement: float  # share that it called as the users did
     loss: float  # mean log-loss
     n: int
-    pairs: int
+    pairs: int  # of drafts, or of a thumb up and one down
     alone: bool = False  # tried on comparisons of those that it was fitted on
 
     @property
@@ -89,7 +107,7 @@ class Judge:
 
     def prefers(self, one: Answer, other: Answer) -> float:
         """The probability that users pick `one` over `other`."""
-        odds = self.weights @ ((features(one) - features(other)) / self.scale)
+        odds = _standard(features(one) - features(other), self.scale) @ self.weights
         return float(1 / (1 + np.exp(-odds)))
 
     def as_dict(self) -> dict[str, object]:
@@ -126,14 +144,30 @@ def choose_judge(taught: Sequence[Comparison], held_out: Sequence[Comparison]) -
     return fitted if fitted.believed else judge_by_leaving_out(held_out)
 
 
-def fit_judge(taught: Sequence[Comparison], held_out: Sequence[Comparison]) -> Judge:
-    """A judge fitted on `taught` and tried on `held_out`."""
+def opposed(up: Sequence[Answer], down: Sequence[Answer]) -> list[Comparison]:
+    """Comparisons of the answers that were rated up with those rated down; one for each of the
+    rarer side."""
+    if len(up) <= len(down):
+        return [[(one, other) for other in down] for one in up] if down else []
+    return [[(one, other) for one in up] for other in down]
+
+
+def fit_judge(
+    taught: Sequence[Comparison], held_out: Sequence[Comparison], once: bool = False
+) -> Judge:
+    """A judge fitted on `taught` and tried on `held_out`.
+
+    With `once` the pairs of a comparison together weigh as much as one pair, as where they share
+    answers with other comparisons' (`opposed`).
+    """
     if not taught or not held_out:
         return NOBODY
-    rows = np.concatenate([*map(_differences, taught)])
+    apart = [_differences(comparison) for comparison in taught]
+    rows = np.concatenate(apart)
     scale = _scale(rows)
-    weights = _weights(rows / scale)
-    odds = [_differences(comparison) / scale @ weights for comparison in held_out]
+    share = [np.full(len(one), 1 / len(one) if once else 1.0) for one in apart]
+    weights = _weights(_standard(rows, scale), np.concatenate(share))
+    odds = [_standard(_differences(comparison), scale) @ weights for comparison in held_out]
     return Judge(weights, scale, *_tried(odds))
 
 
@@ -146,7 +180,7 @@ def judge_by_leaving_out(comparisons: Sequence[Comparison]) -> Judge:
         return NOBODY
     apart = [_differences(comparison) for comparison in comparisons]
     scale = _scale(np.concatenate(apart))
-    scaled = [rows / scale for rows in apart]
+    scaled = [_standard(rows, scale) for rows in apart]
     others = (np.concatenate(scaled[:i] + scaled[i + 1 :]) for i in range(len(scaled)))
     odds = [rows @ _weights(rest) for rows, rest in zip(scaled, others, strict=True)]
     return Judge(_weights(np.concatenate(scaled)), scale, *_tried(odds), alone=True)
@@ -167,12 +201,21 @@ def _scale(rows: Vector) -> Vector:
     return np.asarray(np.maximum(np.sqrt((rows**2).mean(0)), 1e-9), dtype=np.float64)
 
 
-def _weights(rows: Vector) -> Vector:
-    """Ridge logistic regression of "the first was picked" on differences, by Newton's method."""
+def _standard(differences: Vector, scale: Vector) -> Vector:
+    return np.clip(differences / scale, -MOST, MOST)
+
+
+def _weights(rows: Vector, share: Vector | None = None) -> Vector:
+    """Ridge logistic regression of "the first was picked" on differences, by Newton's method.
+
+    `share` is how much each row counts, 1 when absent.
+    """
+    counts = np.ones(len(rows)) if share is None else share
     weights = np.zeros(rows.shape[1])
     for _ in range(30):
         picked = 1 / (1 + np.exp(-rows @ weights))
-        gradient = rows.T @ (1 - picked) - RIDGE * weights
-        curvature = (rows.T * (picked * (1 - picked))) @ rows + RIDGE * np.eye(len(weights))
+        gradient = rows.T @ (counts * (1 - picked)) - RIDGE * weights
+        curvature = (rows.T * (counts * picked * (1 - picked))) @ rows
+        curvature += RIDGE * np.eye(len(weights))
         weights = weights + np.linalg.solve(curvature, gradient)
     return weights

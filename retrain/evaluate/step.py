@@ -11,11 +11,11 @@ from prompts.answer_first import DELIMITER
 from retrain import guards
 from retrain.evaluate import suites
 from retrain.evaluate.endpoint import judged
-from retrain.evaluate.items import Item, held_out_items, taught_comparisons
+from retrain.evaluate.items import Item, held_out_items, taught_items
 from retrain.evaluate.measure import gains as gains_of, measure
 from retrain.evaluate.overlap import overlaps, summarise as summarise_overlap
 from retrain.evaluate.preference import summarise
-from retrain.evaluate.written import judge_of, written_gains
+from retrain.evaluate.written import KINDS, judge_of, written_gains
 from retrain.manifest import read_rows, write_json, write_rows
 from retrain.snapshot import ROWS
 from retrain.work import Work, engine_with
@@ -31,13 +31,14 @@ def evaluate(work: Work, folder: Path) -> dict[str, Any]:
     against = champion.name if champion else None
     rows = read_rows(work.folder / "curate" / ROWS)
     items = held_out_items(rows)
-    verdict = judge_of(taught_comparisons(rows), items)
+    judges = {kind: judge_of(kind, taught_items(rows, kind), items) for kind in KINDS}
     with engine_with(work.settings, [candidate, *([against] if against else [])]) as engine:
         scored = measure(engine, items, against, candidate, work.tracker.tick)
         gains = gains_of(scored)
-        if verdict.believed:
-            written = written_gains(engine, items, verdict, against, candidate, work.tracker.tick)
-            gains = [gain for gain in gains if gain.kind != "comparison"] + written
+        for kind in (kind for kind, judge in judges.items() if judge.believed):
+            told = partial(work.tracker.tick, part=f"judge of {kind}s")
+            written = written_gains(engine, kind, items, judges[kind], against, candidate, told)
+            gains = [gain for gain in gains if gain.kind != kind] + written
         written_out = overlaps(
             engine, items, against, candidate, partial(work.tracker.tick, part="answers")
         )
@@ -55,7 +56,7 @@ def evaluate(work: Work, folder: Path) -> dict[str, Any]:
         endpoint = _endpoint(work, engine, items, against, candidate)
     write_rows(folder / "gains.jsonl", [gain.as_dict() for gain in gains])
     write_json(folder / "guards.json", [guard.as_dict() for guard in checked if guard])
-    write_json(folder / "judge.json", verdict.as_dict())
+    write_json(folder / "judge.json", {kind: judge.as_dict() for kind, judge in judges.items()})
     write_json(folder / "preference.json", summarise(scored))
     write_json(folder / "endpoint.json", endpoint)
     write_json(folder / "overlap.json", summarise_overlap(written_out))
