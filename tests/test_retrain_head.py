@@ -41,21 +41,24 @@ def test_head_scores_completion_positions_alone(
     assert outputs.log_probs[:, :6].abs().sum() == 0
 
 
+@pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("scale, cap", [(1.0, 0.0), (0.25, 0.0), (2.0, 3.0)])
 def test_a_heads_gradient_is_that_of_plain_logits(
-    scale: float, cap: float, monkeypatch: pytest.MonkeyPatch
+    scale: float, cap: float, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_head, "AT_ONCE", 4 * 50)
     generator = torch.Generator().manual_seed(1)
     weight = torch.randn(50, 8, generator=generator)
     hidden = torch.randn(10, 8, generator=generator).requires_grad_()
-    targets = torch.randint(0, 50, (10,), generator=generator)
+    ids = torch.stack([torch.randperm(50, generator=generator)[:tokens] for _ in range(10)])
+    mass = torch.rand(10, tokens, generator=generator).softmax(-1)
     temperature, given = torch.linspace(0.5, 1.5, 10), torch.randn(10, generator=generator)
     logits = hidden @ weight.T * scale
     logits = cap * torch.tanh(logits / cap) if cap else logits
-    plain = (logits / temperature[:, None]).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    logs = (logits / temperature[:, None]).log_softmax(-1)
+    plain = (logs.gather(1, ids) * mass).sum(1)
     (expected,) = torch.autograd.grad(plain @ given, hidden)
-    ours = _head.Head(weight, scale, cap).log_probs(hidden, targets, temperature)
+    ours = _head.Head(weight, scale, cap).log_probs(hidden, ids, mass, temperature)
     (found,) = torch.autograd.grad(ours @ given, hidden)
     torch.testing.assert_close(ours, plain)
     torch.testing.assert_close(found, expected)

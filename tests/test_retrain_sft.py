@@ -8,7 +8,7 @@ import torch
 from trainer_jobs import SFT, Job, Row, assistant, log_probs, user
 from transformers import AutoModelForCausalLM
 
-from retrain.trainers import _lora, _replay
+from retrain.trainers import _head, _lora, _replay
 
 # peft 0.21.2 reads an attribute that transformers 5.23 renamed and will drop in 6.0
 pytestmark = [
@@ -39,7 +39,9 @@ def test_sft_replays_the_models_own_answers(base: Path, job: Job) -> None:
     sft = importlib.import_module("retrain.trainers.sft")
     tokenizer = _lora.open_tokenizer(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-    own = _replay.own_answers(model, tokenizer, _replay.QUESTIONS[:2])
+    own = [
+        (o.prompt, o.answer) for o in _replay.own_answers(model, tokenizer, _replay.QUESTIONS[:2])
+    ]
     forgotten = []
     for replay in (0, 2):
         made = job(SFT, out=f"replay-{replay}", settings={"replay": replay, "epochs": 12})
@@ -53,13 +55,27 @@ def test_sft_replays_the_models_own_answers(base: Path, job: Job) -> None:
     assert forgotten[1] < forgotten[0] / 2
 
 
-def test_replayed_answers_are_the_greedy_ones(base: Path) -> None:
+def test_replayed_answers_are_the_greedy_ones_with_what_else_was_likely(base: Path) -> None:
     tokenizer = _lora.open_tokenizer(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-    for prompt, answer in _replay.own_answers(model, tokenizer, _replay.QUESTIONS[:3]):
+    for said in _replay.own_answers(model, tokenizer, _replay.QUESTIONS[:3]):
         with torch.no_grad():
-            first = model(torch.tensor([prompt])).logits[0, -1].argmax()
-        assert answer[0] == first and len(answer) <= _replay.LONGEST
+            first = model(torch.tensor([said.prompt])).logits[0, -1].float()
+        assert said.answer[0] == first.argmax() and len(said.answer) <= _replay.LONGEST
+        assert said.ids.shape == said.mass.shape == (len(said.answer), _replay.LIKELIEST)
+        torch.testing.assert_close(said.mass.sum(1), torch.ones(len(said.answer)))
+        likely = first[said.ids[0]].softmax(-1)
+        torch.testing.assert_close(said.mass[0], likely, atol=0.02, rtol=0.05)
+
+
+def test_rows_go_towards_their_own_tokens_or_the_likely_ones() -> None:
+    ignored = _head.IGNORED
+    targets = torch.tensor([[ignored, 5, 6], [ignored, ignored, 7]])
+    likely = torch.tensor([[7, 3]]), torch.tensor([[0.75, 0.25]])
+    ids, mass = _replay.towards(targets, [None, _replay.OwnAnswer([1], [7], *likely)])
+    assert ids[:, :2].tolist() == [[5, 0], [6, 0], [7, 3]]
+    assert mass[:, :2].tolist() == [[1, 0], [1, 0], [0.75, 0.25]]
+    assert mass.sum(1).tolist() == [1, 1, 1]
 
 
 def test_prompt_tokens_are_those_of_serving(base: Path) -> None:

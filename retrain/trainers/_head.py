@@ -26,7 +26,8 @@ def score_completions_only(model: PeftModel) -> None:
     Answers the call of TRL's own fused head (`labels=…, fused_lm_head=True`), which on a CPU
     covers every position and goes back in float32: 2.3 times slower there.
     The passes over the vocabulary that TRL's side metrics take are left out as well.
-    `temperature`, one per row, divides the logits.
+    `temperature`, one per row, divides the logits. `towards`, token ids and their probabilities for
+    each scored position (see `Head.log_probs`), takes the place of the labels there.
     """
     causal = model.get_base_model()
     plain_forward = causal.forward
@@ -42,6 +43,7 @@ def _score(
     *args: Any,
     labels: torch.Tensor,
     temperature: torch.Tensor | None = None,
+    towards: tuple[torch.Tensor, torch.Tensor] | None = None,
     **inputs: Any,
 ) -> FusedCausalLMOutput:
     inputs["use_cache"] = False
@@ -51,8 +53,8 @@ def _score(
     warmth = torch.ones_like(scored, dtype=torch.float32)
     if temperature is not None:
         warmth = warmth * temperature[:, None]
-    head = Head.of(causal)
-    log_probs = head.log_probs(hidden[scored], targets[scored], warmth[scored])
+    ids, mass = towards or surely(targets[scored])
+    log_probs = Head.of(causal).log_probs(hidden[scored], ids, mass, warmth[scored])
     unmeasured = torch.zeros_like(scored, dtype=torch.float32)
     return FusedCausalLMOutput(
         log_probs=torch.zeros_like(unmeasured).masked_scatter(scored, log_probs),
@@ -61,6 +63,11 @@ def _score(
         is_top1=torch.zeros_like(scored),
         label_mask=scored,
     )
+
+
+def surely(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mass), [n, 1] each, of tokens [n] that have all the mass at their positions."""
+    return targets[:, None], torch.ones_like(targets, dtype=torch.float32)[:, None]
 
 
 @dataclass(frozen=True)
@@ -86,30 +93,36 @@ class Head:
         return cls(module.weight, scale, told[CAP] or 0.0)
 
     def log_probs(
-        self, hidden: torch.Tensor, targets: torch.Tensor, temperature: torch.Tensor
+        self,
+        hidden: torch.Tensor,
+        ids: torch.Tensor,
+        mass: torch.Tensor,
+        temperature: torch.Tensor,
     ) -> torch.Tensor:
-        """Log probability [n] of each target after its hidden state [n, width]."""
-        return _LogProbs.apply(hidden, self, targets, temperature)  # type: ignore[no-any-return,no-untyped-call]
+        """Expected log probability [n], after each hidden state [n, width], of a token drawn from
+        `ids` [n, k] by the probabilities `mass` [n, k], which sum to 1 in each row.
+        """
+        return _LogProbs.apply(hidden, self, ids, mass, temperature)  # type: ignore[no-any-return,no-untyped-call]
 
     def part(
         self,
         hidden: torch.Tensor,
-        targets: torch.Tensor,
+        ids: torch.Tensor,
+        mass: torch.Tensor,
         temperature: torch.Tensor,
         slopes: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(log probabilities, their gradients by `hidden` or nothing) of some positions."""
-        at = targets[:, None]
         logits = linear(hidden, self.weight).float() * self.scale
         bent: torch.Tensor | float = 1.0
         if self.cap:
             flat = torch.tanh(logits / self.cap)
             logits, bent = flat * self.cap, 1 - flat**2
         logs = (logits / temperature[:, None]).log_softmax(-1)
-        found = logs.gather(1, at)[:, 0]
+        found = (logs.gather(1, ids) * mass).sum(1)
         if not slopes:
             return found, hidden[:0]
-        off = logs.exp_().neg_().scatter_add_(1, at, torch.ones_like(at, dtype=logs.dtype))
+        off = logs.exp_().neg_().scatter_add_(1, ids, mass)
         slope = (off * bent).to(self.weight.dtype) @ self.weight
         return found, (slope.float() * (self.scale / temperature)[:, None]).to(hidden.dtype)
 
@@ -117,8 +130,9 @@ class Head:
 class _LogProbs(torch.autograd.Function):
     """Log probabilities with their gradient by hidden state, which is made on the way forward.
 
-    d log p(t) / d h = W[t] - sum over v of p(v) W[v]: a vector of the hidden width takes the place
-    of a row of the vocabulary's width, so that no such rows wait for the way back.
+    d log p(t) / d h = W[t] - sum over v of p(v) W[v], and the mean of that over the tokens t that
+    have mass: a vector of the hidden width takes the place of a row of the vocabulary's width, so
+    that no such rows wait for the way back.
     """
 
     @staticmethod
@@ -126,17 +140,18 @@ class _LogProbs(torch.autograd.Function):
         ctx: Any,
         hidden: torch.Tensor,
         head: Head,
-        targets: torch.Tensor,
+        ids: torch.Tensor,
+        mass: torch.Tensor,
         temperature: torch.Tensor,
     ) -> torch.Tensor:
         rows = max(1, AT_ONCE // len(head.weight))
-        pieces = (torch.split(x, rows) for x in (hidden, targets, temperature))
+        pieces = (torch.split(x, rows) for x in (hidden, ids, mass, temperature))
         slopes = ctx.needs_input_grad[0]
-        made = [head.part(h, t, warmth, slopes) for h, t, warmth in zip(*pieces, strict=True)]
+        made = [head.part(h, i, m, t, slopes) for h, i, m, t in zip(*pieces, strict=True)]
         ctx.save_for_backward(torch.cat([slope for _, slope in made]))
         return torch.cat([found for found, _ in made])
 
     @staticmethod
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
-        return slope * given[0][:, None].to(slope.dtype), None, None, None
+        return slope * given[0][:, None].to(slope.dtype), None, None, None, None

@@ -1,6 +1,6 @@
 """Supervised fine-tuning on answers that people wrote or preferred (TRL's SFTTrainer)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ DEFAULTS: dict[str, Any] = {
     "group_by_length": False,  # rows of a length together: less padding, a less random order
 }
 
+OTHERS = -1  # the `own` of a row that is no answer of the model's own
+
 
 def train(job: TrainJob) -> dict[str, Any]:
     """Train an adapter on `{prompt, completion, weight}` rows; the loss covers completions alone.
@@ -35,8 +37,10 @@ def train(job: TrainJob) -> dict[str, Any]:
 
     def build(scratch: str) -> SFTTrainer:
         model = _lora.open_model(job, settings)
-        own = [_row(*pair) for pair in _replay.own_answers(model, tokenizer, questions)]
+        own = _replay.own_answers(model, tokenizer, questions)
+        replayed = [_row(said.prompt, said.answer, own=number) for number, said in enumerate(own)]
         trainer = WeightedSFTTrainer(
+            own,
             model=model,
             args=_lora.arguments(
                 SFTConfig,
@@ -44,12 +48,12 @@ def train(job: TrainJob) -> dict[str, Any]:
                 job,
                 settings,
                 max_length=None,
-                num_train_epochs=_lora.epochs(settings, len(kept + own)),
+                num_train_epochs=_lora.epochs(settings, len(kept + replayed)),
                 train_sampling_strategy="group_by_length"
                 if settings["group_by_length"]
                 else "random",
             ),
-            train_dataset=Dataset.from_list([*kept, *own]),
+            train_dataset=Dataset.from_list([*kept, *replayed]),
             processing_class=tokenizer,
         )
         _head.score_completions_only(trainer.model)
@@ -71,20 +75,28 @@ def _encode(tokenizer: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _row(prompt: list[int], answer: list[int], weight: float = 1.0) -> dict[str, Any]:
+def _row(
+    prompt: list[int], answer: list[int], weight: float = 1.0, own: int = OTHERS
+) -> dict[str, Any]:
     labels = [_head.IGNORED] * len(prompt) + answer
-    return {"input_ids": prompt + answer, "labels": labels, "weight": weight}
+    return {"input_ids": prompt + answer, "labels": labels, "weight": weight, "own": own}
 
 
 class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with a weight per row; rows arrive as token ids."""
+    """TRL's trainer with a weight per row; rows arrive as token ids.
 
-    def __init__(self, **arguments: Any) -> None:
+    A row whose `own` is a number is that one of the answers in `own`, and goes towards its
+    distributions.
+    """
+
+    def __init__(self, own: Sequence[_replay.OwnAnswer], **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._own = own
         pad: Any = self.data_collator
         self.data_collator: Any = lambda rows: {
             **pad(rows),
             "weight": torch.tensor([row["weight"] for row in rows]),
+            "own": torch.tensor([row["own"] for row in rows]),
         }
 
     def compute_loss(
@@ -94,7 +106,9 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        weight = inputs.pop("weight")
-        outputs = model(**inputs, fused_lm_head=True)
+        weight, numbers = inputs.pop("weight"), inputs.pop("own").tolist()
+        own = [None if number == OTHERS else self._own[number] for number in numbers]
+        towards = _replay.towards(inputs["labels"][:, 1:], own)
+        outputs = model(**inputs, fused_lm_head=True, towards=towards)
         losses = -(outputs.log_probs * weight[:, None]).sum()
         return losses / outputs.label_mask.sum()
