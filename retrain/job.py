@@ -1,14 +1,20 @@
 """What a trainer gets and gives back: the one contract of the files in `retrain/trainers/`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-Progress = Callable[[int, int, Mapping[str, float]], None]
+from typing import Any, Protocol
 
 
-def silent(step: int, total: int, metrics: Mapping[str, float]) -> None:
+class Progress(Protocol):
+    """Told of each step with its metrics, and of other work, named by `part`, without any."""
+
+    def __call__(
+        self, step: int, total: int, metrics: Mapping[str, float], /, part: str = ""
+    ) -> None: ...
+
+
+def silent(step: int, total: int, metrics: Mapping[str, float], part: str = "") -> None:
     """A progress callback for callers that do not look."""
 
 

@@ -86,7 +86,7 @@ def _launched(command: list[str], job: TrainJob) -> dict[str, Any]:
         try:
             for told in _told(process):
                 if "step" in told:
-                    job.progress(told["step"], told["total"], told["metrics"])
+                    job.progress(told["step"], told["total"], told["metrics"], part=told["part"])
                 if "error" in told:
                     raise Broken(f"{told['error']} (all that its processes said is in {log})")
                 result = told.get("result", result)
@@ -130,8 +130,8 @@ def _say(**told: Any) -> None:
         print(json.dumps(told), flush=True)  # noqa: T201 - the parent reads it
 
 
-def _say_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-    _say(step=step, total=total, metrics=dict(metrics))
+def _say_step(step: int, total: int, metrics: Mapping[str, float], part: str = "") -> None:
+    _say(step=step, total=total, metrics=dict(metrics), part=part)
 
 
 def _read(file: Path) -> tuple[str, TrainJob]:

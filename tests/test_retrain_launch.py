@@ -30,13 +30,41 @@ def job_of(model: Path, folder: Path, **own: Any) -> TrainJob:
 @pytest.mark.slow
 def test_two_processes_train_one_adapter(tiny_model: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    job = job_of(tiny_model, tmp_path, progress=lambda step, total, _: seen.append((step, total)))
+    job = job_of(
+        tiny_model, tmp_path, progress=lambda step, total, _, part="": seen.append((step, total))
+    )
     result = launch.train("sft", job, processes=2)
     assert result["steps"] == 6  # half as many as one process takes with its batches of two
     assert seen == [(step, 6) for step in range(1, 7)]
     assert result["loss_last"] < result["loss_first"]
     assert kind_of(job.out) == "LORA"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter", "log.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["dpo", "kto"])
+def test_two_processes_ask_the_reference_together(
+    trainer: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+    wrong = [{"role": "assistant", "content": "a long and grey one"}]
+    rows = [
+        {"prompt": row["prompt"], "chosen": row["completion"], "rejected": wrong}
+        if trainer == "dpo"
+        else {**row, "label": number % 2 == 0}
+        for number, row in enumerate(ROWS)
+    ]
+    job = job_of(
+        tiny_model,
+        tmp_path,
+        rows=rows,
+        settings={name: value for name, value in SETTINGS.items() if name != "replay"},
+        progress=lambda step, total, _, part="": seen.append((part, step, total)),
+    )
+    result = launch.train(trainer, job, processes=2)
+    asked = [("reference", step, 2) for step in (1, 2)]
+    assert seen == asked + [("", step, 6) for step in range(1, 7)]
+    assert result["rows"] == 8 and result["loss_last"] < result["loss_first"]
 
 
 def test_what_breaks_in_the_first_process_is_told(
@@ -75,7 +103,7 @@ def test_a_broken_training_raises_what_it_said(
 
 @pytest.mark.slow
 def test_a_run_that_was_taken_over_ends_its_processes(tiny_model: Path, tmp_path: Path) -> None:
-    def taken_over(step: int, total: int, numbers: Any) -> None:
+    def taken_over(step: int, total: int, numbers: Any, part: str = "") -> None:
         raise LookupError(step)
 
     job = job_of(tiny_model, tmp_path, settings={**SETTINGS, "epochs": 1e6}, progress=taken_over)
@@ -113,7 +141,9 @@ def test_a_launcher_of_the_operators_starts_one_training_on_two_nodes(
     seen: list[tuple[int, int]] = []
     folder = tmp_path / "home"
     folder.mkdir()
-    job = job_of(tiny_model, folder, progress=lambda step, total, _: seen.append((step, total)))
+    job = job_of(
+        tiny_model, folder, progress=lambda step, total, _, part="": seen.append((step, total))
+    )
     launcher = shlex.join([sys.executable, str(tmp_path / "nodes.py")])
     result = launch.train("sft", job, launcher=launcher)
     assert result["steps"] == 6 and seen == [(step, 6) for step in range(1, 7)]

@@ -35,7 +35,9 @@ def test_dpo_is_told_how_many_pairs_are_wrong(base: Path, job: Job) -> None:
             PAIRS,
             out=f"noise-{noise}",
             settings=settings,
-            progress=lambda step, total, numbers, seen=seen: seen.append(numbers["loss"]),
+            progress=lambda step, total, numbers, part="", seen=seen: (
+                part or seen.append(numbers["loss"])
+            ),
         )
         dpo.train(made)
         losses[noise] = seen
@@ -76,7 +78,7 @@ def test_online_grpo_learns_what_its_rewards_ask_for(
     made = job_for(
         "online_grpo",
         settings=settings,
-        progress=lambda step, total, numbers: scores.append(numbers["rewards/odd/mean"]),
+        progress=lambda step, total, numbers, part="": scores.append(numbers["rewards/odd/mean"]),
     )
     online.train(made)
     assert sum(scores[:3]) / 3 < 0.6 and sum(scores[-3:]) / 3 > 0.75

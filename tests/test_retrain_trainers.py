@@ -33,10 +33,13 @@ def test_trainer_leaves_an_adapter_that_loads_and_differs(
     name: str, base: Path, job: Job, job_for: Job
 ) -> None:
     trainer = importlib.import_module(f"retrain.trainers.{name}")
-    seen: list[tuple[int, int]] = []
-    made = job_for(name, progress=lambda step, total, numbers: seen.append((step, total)))
+    seen: list[tuple[str, int, int]] = []
+    made = job_for(
+        name, progress=lambda step, total, numbers, part="": seen.append((part, step, total))
+    )
     result = trainer.train(made)
-    assert seen == [(step, 8) for step in range(1, 9)]
+    asked = [("reference", 1, 1)] if name in ("dpo", "kto") else []
+    assert seen == asked + [("", step, 8) for step in range(1, 9)]
     assert result["steps"] == 8 and result["rows"] == 2
     if "grpo" not in name:  # whose loss is a policy gradient's, and no measure of progress
         assert result["loss_last"] < result["loss_first"]
@@ -109,7 +112,9 @@ def test_the_reference_is_the_champion(name: str, base: Path, job: Job) -> None:
         rows_for(name, base),
         out="candidate",
         start=champion.out,
-        progress=lambda step, total, numbers: margins.append(numbers["rewards/margins"]),
+        progress=lambda step, total, numbers, part="": (
+            part or margins.append(numbers["rewards/margins"])
+        ),
     )
     trainer.train(candidate)
     assert margins[0] == pytest.approx(0.0, abs=1e-5) and margins[-1] > 0.01

@@ -7,7 +7,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from retrain.job import TrainJob
-from retrain.trainers import _head, _lora
+from retrain.trainers import _lora, _reference
 
 # Measured on picks of the shorter of two drafts, greedy on 30 unseen prompts, answers of at most
 # 256 tokens, 25 steps on the 19 pairs of which a draft ended by itself: shorter in 30 of 30, mean
@@ -44,7 +44,8 @@ def train(job: TrainJob) -> dict[str, Any]:
     kept = _lora.short_enough(rows, settings["max_length"], _length)
 
     def build(scratch: str) -> DPOTrainer:
-        trainer = TokenDPOTrainer(
+        return TokenDPOTrainer(
+            job,
             model=_lora.open_model(
                 job, settings
             ),  # a PeftModel: TRL freezes a copy of its adapter as the reference
@@ -67,8 +68,6 @@ def train(job: TrainJob) -> dict[str, Any]:
             train_dataset=Dataset.from_list(kept),
             processing_class=tokenizer,
         )
-        _head.score_completions_only(trainer.model)
-        return trainer
 
     result = _lora.run(job, build, reported=("loss", "rewards/margins"))
     return {"rows": len(kept), "too_long": len(rows) - len(kept), **result}
@@ -86,8 +85,7 @@ def _length(row: Mapping[str, list[int]]) -> int:
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
-class TokenDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's trainer over rows that are token ids already: training sees what serving sees."""
+class TokenDPOTrainer(_reference.AsksReference, DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer over rows that are token ids already."""
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
+    ASKED = ("ref_chosen_logps", "ref_rejected_logps")

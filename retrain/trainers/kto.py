@@ -8,7 +8,7 @@ from datasets import Dataset
 from trl import KTOConfig, KTOTrainer
 
 from retrain.job import TrainJob
-from retrain.trainers import _head, _lora
+from retrain.trainers import _lora, _reference
 
 DEFAULTS: dict[str, Any] = {
     **_lora.LORA,
@@ -42,7 +42,8 @@ def train(job: TrainJob) -> dict[str, Any]:
     count = round(len(kept) * _lora.epochs(settings, len(kept)))
 
     def build(scratch: str) -> KTOTrainer:
-        trainer = OrderedKTOTrainer(
+        return OrderedKTOTrainer(
+            job,
             order=order(kept, count, settings["batch_size"], job.seed),
             model=_lora.open_model(job, settings),  # TRL freezes a copy of its adapter as reference
             args=_lora.arguments(
@@ -62,8 +63,6 @@ def train(job: TrainJob) -> dict[str, Any]:
             train_dataset=Dataset.from_list(mismatched(kept, job.seed)),
             processing_class=tokenizer,
         )
-        _head.score_completions_only(trainer.model)
-        return trainer
 
     result = _lora.run(job, build, reported=("loss", "kl"))
     told = {"weight_up": round(up, 4), "weight_down": round(down, 4)}
@@ -140,15 +139,14 @@ def _length(row: Mapping[str, Any]) -> int:
     return len(row["prompt_ids"]) + len(row["completion_ids"])
 
 
-class OrderedKTOTrainer(KTOTrainer):  # type: ignore[misc]
+class OrderedKTOTrainer(_reference.AsksReference, KTOTrainer):  # type: ignore[misc]
     """TRL's trainer over rows that are token ids already, in an order of ours."""
 
-    def __init__(self, order: Sequence[int], **arguments: Any) -> None:
-        self.order = order
-        super().__init__(**arguments)
+    ASKED = ("ref_logps", "ref_KL_logps")
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
+    def __init__(self, job: TrainJob, order: Sequence[int], **arguments: Any) -> None:
+        self.order = order
+        super().__init__(job, **arguments)
 
     def _get_train_sampler(self, _: Any = None) -> Sequence[int]:
         return self.order
