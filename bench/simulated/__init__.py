@@ -58,7 +58,9 @@ class World:
         done: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
         if step not in done:
             done[step] = work()
-            kept.write_text(json.dumps(done, indent=2))
+            part = kept.with_suffix(".part")  # a kill while it is written loses no step
+            part.write_text(json.dumps(done, indent=2))
+            part.replace(kept)
         return cast(Done, done[step])
 
     def cycle(
