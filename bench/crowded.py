@@ -38,7 +38,7 @@ def train(base: Path, steps: int) -> None:
 
     times = [time.monotonic()]
 
-    def tick(step: int, total: int, metrics: Any) -> None:
+    def tick(step: int, total: int, metrics: Any, part: str = "") -> None:
         times.append(time.monotonic())
 
     rows = [
