@@ -36,6 +36,37 @@ def test_equal_models_pass_in_five_percent_at_most(n: int, monkeypatch: pytest.M
     assert passed <= 15
 
 
+@pytest.mark.parametrize("n", [8, 17])
+def test_a_long_end_below_passes_no_more_often(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small gains mostly, and losses that a few items hardly show: Student's passes 8 to 11 %."""
+    monkeypatch.setattr(interval, "RESAMPLES", 1000)
+    chance = np.random.default_rng(n)
+    drawn = 1 - chance.exponential(1, (300, n))
+    assert sum(paired_interval(one.tolist(), 7).low > 0 for one in drawn) <= 0.07 * 300
+
+
+def test_much_on_a_few_and_nothing_lost_is_a_gain() -> None:
+    """Two new facts among fifteen known ones: the more they gain, the wider Student's interval."""
+    values = [0.001, 0.002, 0.003, 0.005, 0.014] * 3 + [1.2, 1.9]
+    found = paired_interval(values, 7)
+    assert 0 < found.low < found.mean < found.high <= 1.9
+    assert not decide(gains("correction", [*values, -1.5]), [HELD], "correction", 5, 7).promote
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_few_gains_of_equals_are_no_proof(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interval, "RESAMPLES", 500)
+    chance = np.random.default_rng(n)
+    lows = [paired_interval(chance.normal(0, 1, n).tolist(), seed).low for seed in range(1000)]
+    assert sum(low > 0 for low in lows) <= 40  # 25 are promised
+
+
+def test_an_interval_turned_round_is_the_interval_turned_round() -> None:
+    values = np.random.default_rng(9).exponential(1, 25).tolist()
+    found, turned = (paired_interval([sign * v for v in values], 7) for sign in (1, -1))
+    assert (-turned.high, -turned.low) == pytest.approx((found.low, found.high), rel=0.05)
+
+
 def test_a_clear_gain_passes() -> None:
     drawn = gains("comparison", np.random.default_rng(1).normal(0.3, 0.5, 80).tolist())
     decision = decide(drawn, [HELD], "comparison", 5, 7)

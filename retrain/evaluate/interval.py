@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 LEVEL = 0.95
 STEPS = 20_000
+ENOUGH = 6  # values, of which one subset in 64 is empty
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,26 @@ def paired_interval(
 ) -> Interval:
     """The interval of the mean by 10,000 resamples, reproducible by its seed.
 
-    The bootstrap alone is too narrow for few items: with 5, the percentile interval finds a gain in
-    8 % of the comparisons of equals instead of 2.5 %. So Student's interval is taken as well, and
-    of each end the one further out. It has `freedom`, one less than there are differences unless
-    they come of two samples (`welch_freedom`).
+    Of one sample: the bootstrap-t interval (Efron and Tibshirani 1993, chapter 12), which follows a
+    skew, and that of random subsets' means (Hartigan 1969), which is exact for any symmetric shape;
+    of each end the one further out. How often the low end is above zero, in percent of 400 drawn
+    samples of 17, beside the percentile interval with Student's:
+
+    |                                                  | both | percentile, Student |
+    | ------------------------------------------------ | ---- | ------------------- |
+    | no gain: normal                                  | 2    | 2                   |
+    | no gain: t of 3 degrees                          | 3    | 3                   |
+    | no gain: exponential, the long end above         | 1    | 1                   |
+    | no gain: exponential, the long end below         | 4    | 8                   |
+    | no gain: one item in seven changes, either way   | 1    | 0                   |
+    | half a standard deviation: normal                | 46   | 51                  |
+    | one in seven gains much, the others a thousandth | 100  | 27                  |
+
+    The last is what a run about a few new things looks like that keeps the old ones: Student's
+    interval is the wider the more is gained. With 6 items half a deviation is found in 8 % and not
+    17 %, as less than all of them above zero is no proof then; with 30 in 72 and 74 %.
+
+    Of two samples (with the `freedom` of `welch_freedom`): the percentile interval and Student's.
     """
     values = np.asarray(differences, dtype=np.float64)
     n = len(values)
@@ -45,19 +63,60 @@ def paired_interval(
     wins = int((values > 0).sum())
     if n < 2:
         return Interval(n, wins, mean, float("-inf"), float("inf"))
-    means = _resampled_means(values, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    freedom = n - 1 if freedom is None else freedom
-    reach = student_t((1 + level) / 2, freedom) * float(values.std(ddof=1)) / sqrt(n)
-    return Interval(n, wins, mean, min(float(low), mean - reach), max(float(high), mean + reach))
+    chance, below = np.random.default_rng(seed), (1 - level) / 2
+    if not values.std():
+        return Interval(n, wins, mean, mean, mean)
+    if freedom is None:
+        found = [_bootstrap_t(values, chance, below), _subsets(values, chance, below)]
+    else:
+        means = _resampled(values, chance) @ values / n
+        reach = student_t(1 - below, freedom) * float(values.std(ddof=1)) / sqrt(n)
+        found = [_ends(means, below), (mean - reach, mean + reach)]
+    lows, highs = zip(*found, strict=True)
+    return Interval(n, wins, mean, min(lows), max(highs))
 
 
-def _resampled_means(
-    values: NDArray[np.float64], chance: np.random.Generator
-) -> NDArray[np.float64]:
+def _resampled(values: Vector, chance: np.random.Generator) -> Vector:
+    """How often each value comes in each resample, [resamples, n]."""
     n = len(values)
-    counts = chance.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return np.asarray(counts @ values / n, dtype=np.float64)
+    return chance.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+
+
+def _bootstrap_t(values: Vector, chance: np.random.Generator, below: float) -> tuple[float, float]:
+    """From how many standard errors, its own, a resample's mean is away from the sample's."""
+    n, mean = len(values), float(values.mean())
+    counts, off = _resampled(values, chance), values - mean
+    away = counts @ off / n
+    variance = (counts @ off**2 / n - away**2) / (n - 1)
+    variance[variance < 1e-12 * off.var()] = 0.0  # a resample of one value over and over
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.nan_to_num(away / np.sqrt(variance), posinf=np.inf, neginf=-np.inf)
+    own = float(values.std(ddof=1)) / sqrt(n)
+    high, low = (mean - end * own for end in _ends(errors, below))
+    if n < ENOUGH:
+        return low, high
+    return max(low, float(values.min())), min(high, float(values.max()))
+
+
+def _subsets(values: Vector, chance: np.random.Generator, below: float) -> tuple[float, float]:
+    """From the means of subsets into which each value comes by a coin: the mean that the values
+    have is below a share `below` of those, and above as many, if their signs about it are coins.
+
+    The empty one has no mean and counts as the furthest at either end; of five values or less it
+    alone is more than the share of an end, so there they say nothing.
+    """
+    if len(values) < ENOUGH:
+        return float(values.mean()), float(values.mean())
+    picked = chance.integers(0, 2, size=(RESAMPLES, len(values))).astype(np.float64)
+    sizes = picked.sum(1)
+    means = picked @ values / np.maximum(sizes, 1)
+    low = np.where(sizes, means, -np.inf)
+    return _ends(low, below)[0], _ends(np.where(sizes, means, np.inf), below)[1]
+
+
+def _ends(values: Vector, below: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [below, 1 - below], method="inverted_cdf")
+    return float(low), float(high)
 
 
 def welch_freedom(one: Sequence[float], other: Sequence[float]) -> float:
