@@ -109,6 +109,16 @@ def test_a_loss_of_another_kind_blocks() -> None:
     assert len(decision.reasons) == 1 and decision.reasons[0].startswith("worse: on 18 held-out")
 
 
+def test_a_loss_that_is_sure_and_next_to_nothing_does_not_block() -> None:
+    """Seven of seven comparisons won, and 38 corrections that are a whiff less likely."""
+    style = gains("comparison", [0.23, 0.24, 0.32, 0.43, 0.45, 0.45, 0.48])
+    for loss, promoted in ((0.0003, True), (0.009, True), (0.02, False)):
+        known = gains("correction", [-loss, -0.9 * loss, -1.1 * loss] * 12)
+        decision = decide([*style, *known], [HELD], "comparison", 5, 7)
+        assert decision.intervals["correction"].high < 0
+        assert decision.promote == promoted
+
+
 def test_a_kind_that_shows_nothing_does_not_block() -> None:
     drawn = gains("correction", [1.0, 0.9, 1.1] * 9) + gains("comparison", [-0.5, 0.5])
     assert decide(drawn, [HELD], "correction", 5, 7).promote
