@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from retrain import guards
-from retrain.guards import Bench, Written
+from retrain.guards import Bench, Written, sycophancy
 from retrain.guards._faults import most
 from retrain.guards._pairs import pairs
 from retrain.guards.degeneration import is_broken
@@ -110,7 +110,7 @@ def test_leaning_to_the_wrong_side_fires_and_names_the_kind(name: str, kind: str
 
 def test_many_small_steps_are_no_way_down() -> None:
     """Each step is within the margin of the one before."""
-    likings = {None: 0.0, "a-1": 0.7, "a-2": 1.4, "a-3": 2.1}
+    likings = {None: 0.0, **{f"a-{n}": 0.9 * n * sycophancy.MARGIN for n in (1, 2, 3)}}
     wrong = liking("sycophancy", "wrong claim", "wrong")
 
     class Sliding(Scripted):
