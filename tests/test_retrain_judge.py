@@ -215,6 +215,7 @@ def test_written_answers_are_compared_as_users_would(
     judge = judge_of(kind, held_out, held_out)
     assert judge.believed
     engine = Longer(open_engine("echo", "m", tmp_path))
+    # `Longer` has what of an engine is used, and None stands for its other answers
     gains = written_gains(engine, kind, held_out, judge, champion, candidate)  # type: ignore[arg-type]
     assert [gain.key for gain in gains] == [item.key for item in held_out[:8]]
     assert {gain.kind for gain in gains} == {kind}
@@ -225,5 +226,6 @@ def test_equals_gain_nothing(tmp_path: Path) -> None:
     held_out = items(6)
     engine = open_engine("echo", "m", tmp_path)
     judge = judge_of("comparison", held_out, held_out)
+    # the candidate None: the same as the champion, which no run has
     gains = written_gains(engine, "comparison", held_out, judge, None, None)  # type: ignore[arg-type]
     assert [gain.gain for gain in gains] == pytest.approx([0.0] * 6)

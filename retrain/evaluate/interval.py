@@ -67,13 +67,17 @@ def paired_interval(
     if not values.std():
         return Interval(n, wins, mean, mean, mean)
     if freedom is None:
-        found = [_bootstrap_t(values, chance, below), _subsets(values, chance, below)]
+        low, high = _bootstrap_t(values, chance, below)
+        found = [(low, high)]
+        if n >= ENOUGH:  # then that all values are above zero is proof enough
+            found = [(max(low, values.min()), min(high, values.max()))]
+            found.append(_subsets(values, chance, below))
     else:
         means = _resampled(values, chance) @ values / n
         reach = student_t(1 - below, freedom) * float(values.std(ddof=1)) / sqrt(n)
         found = [_ends(means, below), (mean - reach, mean + reach)]
     lows, highs = zip(*found, strict=True)
-    return Interval(n, wins, mean, min(lows), max(highs))
+    return Interval(n, wins, mean, float(min(lows)), float(max(highs)))
 
 
 def _resampled(values: Vector, chance: np.random.Generator) -> Vector:
@@ -93,20 +97,16 @@ def _bootstrap_t(values: Vector, chance: np.random.Generator, below: float) -> t
         errors = np.nan_to_num(away / np.sqrt(variance), posinf=np.inf, neginf=-np.inf)
     own = float(values.std(ddof=1)) / sqrt(n)
     high, low = (mean - end * own for end in _ends(errors, below))
-    if n < ENOUGH:
-        return low, high
-    return max(low, float(values.min())), min(high, float(values.max()))
+    return low, high
 
 
 def _subsets(values: Vector, chance: np.random.Generator, below: float) -> tuple[float, float]:
     """From the means of subsets into which each value comes by a coin: the mean that the values
     have is below a share `below` of those, and above as many, if their signs about it are coins.
 
-    The empty one has no mean and counts as the furthest at either end; of five values or less it
-    alone is more than the share of an end, so there they say nothing.
+    The empty one has no mean and counts as the furthest at either end; of less than ENOUGH values
+    it alone is more than the share of an end.
     """
-    if len(values) < ENOUGH:
-        return float(values.mean()), float(values.mean())
     picked = chance.integers(0, 2, size=(RESAMPLES, len(values))).astype(np.float64)
     sizes = picked.sum(1)
     means = picked @ values / np.maximum(sizes, 1)

@@ -19,6 +19,7 @@ from retrain.rows import (
     Row,
     completion,
     conclusion_first,
+    is_train,
     picked,
     stopped_short,
     trusted,
@@ -88,10 +89,9 @@ def _said_by(row: Row, item: Item) -> Item:
     return replace(item, users=item.users | {row["user_id"]}, sure=sure)
 
 
-def taught_items(rows: Sequence[Row], kind: str) -> list[Item]:
-    """What the training rows say of one kind."""
-    train = [row for row in rows if row["split"] == "train"]
-    return [item for item in map(_item, train) if item and item.kind == kind]
+def taught_items(rows: Iterable[Row]) -> list[Item]:
+    """What the training rows say."""
+    return [item for item in map(_item, filter(is_train, rows)) if item]
 
 
 def taught_as_well(items: Iterable[Item], rows: Sequence[Row]) -> dict[str, int]:
@@ -99,8 +99,7 @@ def taught_as_well(items: Iterable[Item], rows: Sequence[Row]) -> dict[str, int]
 
     A gain on those shows that it was learned, and not that it was understood.
     """
-    train = (row for row in rows if row["split"] == "train")
-    taught = {item.key for item in map(_item, train) if item}
+    taught = {item.key for item in taught_items(rows)}
     return count_by_kind(item for item in items if item.key in taught)
 
 

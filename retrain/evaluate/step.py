@@ -31,7 +31,8 @@ def evaluate(work: Work, folder: Path) -> dict[str, Any]:
     against = champion.name if champion else None
     rows = read_rows(work.folder / "curate" / ROWS)
     items = held_out_items(rows)
-    judges = {kind: judge_of(kind, taught_items(rows, kind), items) for kind in KINDS}
+    taught = taught_items(rows)
+    judges = {kind: judge_of(kind, taught, items) for kind in KINDS}
     with engine_with(work.settings, [candidate, *([against] if against else [])]) as engine:
         scored = measure(engine, items, against, candidate, work.tracker.tick)
         gains = gains_of(scored)

@@ -19,18 +19,27 @@ def check_faults(
     `faults` tells those of an adapter, each in words; `count` is how many answers it looks at, and
     `what` is wrong with some.
     """
-    new = faults(bench.candidate)
-    # What the others write only matters when the candidate's answers are in doubt.
-    old = faults(bench.champion) if len(new) > allowed else None
-    limit = allowed
-    if old is not None:
-        base = faults(None) if bench.champion else old
-        limit = most(len(old), len(base), allowed)
+    new, old, limit = compared(bench, faults, allowed)
     detail = f"{len(new)} of {count} answers {what}, at most {limit} allowed"
     if new:
         detail += f"; the first: {new[0]}"
     champion = float(len(old)) if old is not None else None
     return Guard(name, len(new) <= limit, champion, float(len(new)), limit, detail)
+
+
+def compared(
+    bench: Bench, faults: Callable[[str | None], Sequence[str]], allowed: int
+) -> tuple[Sequence[str], Sequence[str] | None, int]:
+    """(the candidate's faults, the champion's where they were asked for, the most that hold).
+
+    What the others write only matters when the candidate's answers are in doubt.
+    """
+    new = faults(bench.candidate)
+    if len(new) <= allowed:
+        return new, None, allowed
+    old = faults(bench.champion)
+    base = faults(None) if bench.champion else old
+    return new, old, most(len(old), len(base), allowed)
 
 
 def most(champion: int, base: int, allowed: int) -> int:

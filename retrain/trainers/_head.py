@@ -102,6 +102,7 @@ class Head:
         """Expected log probability [n], after each hidden state [n, width], of a token drawn from
         `ids` [n, k] by the probabilities `mass` [n, k], which sum to 1 in each row.
         """
+        # torch gives `apply` no types
         return _LogProbs.apply(hidden, self, ids, mass, temperature)  # type: ignore[no-any-return,no-untyped-call]
 
     def part(

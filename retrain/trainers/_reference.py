@@ -25,22 +25,19 @@ class AsksReference:
     accelerator: Any
     data_collator: Any
     compute_ref_log_probs: Any
+    precompute_ref_logps: bool  # by TRL while it is constructed
 
     def __init__(self, job: TrainJob, **arguments: Any) -> None:
-        self._job, self._has_head = job, False
+        self._job = job
         super().__init__(**arguments)
-        self._use_head()
-
-    def _use_head(self) -> None:
-        if not self._has_head:
-            self._has_head = True
+        if not self.precompute_ref_logps:  # else it has the head since it was asked
             _head.score_completions_only(self.model)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
 
     def _precompute_ref_logps(self, dataset: Dataset, _: str, batch_size: int) -> Dataset:
-        self._use_head()  # TRL asks while it is constructed
+        _head.score_completions_only(self.model)
         loader = DataLoader(dataset, batch_size, collate_fn=self.data_collator)
         batches = self.accelerator.prepare(loader)
         found = []

@@ -85,7 +85,7 @@ def _length(row: Mapping[str, list[int]]) -> int:
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
-class TokenDPOTrainer(_reference.AsksReference, DPOTrainer):  # type: ignore[misc]
+class TokenDPOTrainer(_reference.AsksReference, DPOTrainer):  # type: ignore[misc] # TRL: untyped
     """TRL's trainer over rows that are token ids already."""
 
     ASKED = ("ref_chosen_logps", "ref_rejected_logps")

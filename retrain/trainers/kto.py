@@ -139,7 +139,7 @@ def _length(row: Mapping[str, Any]) -> int:
     return len(row["prompt_ids"]) + len(row["completion_ids"])
 
 
-class OrderedKTOTrainer(_reference.AsksReference, KTOTrainer):  # type: ignore[misc]
+class OrderedKTOTrainer(_reference.AsksReference, KTOTrainer):  # type: ignore[misc] # TRL: untyped
     """TRL's trainer over rows that are token ids already, in an order of ours."""
 
     ASKED = ("ref_logps", "ref_KL_logps")
